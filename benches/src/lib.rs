@@ -1,0 +1,1 @@
+//! Ours against direct and against peers, in one run.

@@ -1,0 +1,1 @@
+//! Settings of Twinport: file, environment and flags.

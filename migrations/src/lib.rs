@@ -1,0 +1,1 @@
+//! Schema introspection, and later diff, plan, ledger and runner.

@@ -1,0 +1,1 @@
+//! Tables, columns, types and relations: the common language of Twinport's crates.

@@ -1,0 +1,1 @@
+//! What both wings share: streams, TLS, pool, registry, telemetry, drain.

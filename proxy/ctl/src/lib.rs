@@ -1,0 +1,1 @@
+//! proxyctl runs and steers Twinport.

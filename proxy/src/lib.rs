@@ -1,0 +1,1 @@
+//! The Twinport server: two ports in front of your databases.

@@ -1,0 +1,1 @@
+//! Directive grammar and rewriting rules: annotated statement in, one optimized statement out.
