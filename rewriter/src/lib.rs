@@ -1,1 +1,3 @@
 //! Directive grammar and rewriting rules: annotated statement in, one optimized statement out.
+
+pub mod scan;
