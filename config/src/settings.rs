@@ -30,6 +30,9 @@ pub struct Settings {
     pub admin: Admin,
     /// What is logged and how.
     pub log: Log,
+    /// Files that were read or are referred to: settings, secrets, certificates. A change of
+    /// one of them asks for a reload.
+    pub files: Vec<PathBuf>,
 }
 
 /// `[postgres]`: the port that Postgres drivers connect to.

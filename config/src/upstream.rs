@@ -1,5 +1,8 @@
 //! Where a database's data is, and how to log in there.
 
+pub(crate) mod text;
+pub(crate) mod url;
+
 use std::fmt;
 use std::path::PathBuf;
 
