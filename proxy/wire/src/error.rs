@@ -1,0 +1,100 @@
+//! The one error type of this crate.
+
+use std::borrow::Cow;
+
+/// What is wrong with bytes that a peer sent.
+///
+/// The text is fit for a client to see: it never repeats a secret, and quotes
+/// only names that the peer itself has sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Kind {
+    #[error("invalid message length {declared}: it must lie between {least} and {most}")]
+    Length {
+        declared: u32,
+        least: usize,
+        most: usize,
+    },
+    #[error("malformed {what}: {why}")]
+    Malformed {
+        what: &'static str,
+        why: Cow<'static, str>,
+    },
+    #[error("{0}")]
+    Unsupported(Cow<'static, str>),
+    #[error("SCRAM: {0}")]
+    Scram(&'static str),
+    #[error("SCRAM: the proof does not match")]
+    Proof,
+}
+
+impl Error {
+    pub(crate) const fn length(declared: u32, least: usize, most: usize) -> Self {
+        Self(Kind::Length {
+            declared,
+            least,
+            most,
+        })
+    }
+
+    pub(crate) const fn malformed(what: &'static str, why: &'static str) -> Self {
+        Self(Kind::Malformed {
+            what,
+            why: Cow::Borrowed(why),
+        })
+    }
+
+    pub(crate) const fn malformed_owned(what: &'static str, why: String) -> Self {
+        Self(Kind::Malformed {
+            what,
+            why: Cow::Owned(why),
+        })
+    }
+
+    pub(crate) fn unsupported(text: impl Into<Cow<'static, str>>) -> Self {
+        Self(Kind::Unsupported(text.into()))
+    }
+
+    pub(crate) const fn scram(why: &'static str) -> Self {
+        Self(Kind::Scram(why))
+    }
+
+    pub(crate) const fn proof() -> Self {
+        Self(Kind::Proof)
+    }
+
+    /// The declared length of a message is impossible or over the limit.
+    pub const fn is_length(&self) -> bool {
+        matches!(self.0, Kind::Length { .. })
+    }
+
+    /// The bytes don't follow the protocol.
+    pub const fn is_malformed(&self) -> bool {
+        matches!(
+            self.0,
+            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Scram(_)
+        )
+    }
+
+    /// The bytes follow the protocol, but ask for something that we don't do.
+    pub const fn is_unsupported(&self) -> bool {
+        matches!(self.0, Kind::Unsupported(_))
+    }
+
+    /// A SCRAM exchange was formally right, but the secret was not.
+    pub const fn is_wrong_secret(&self) -> bool {
+        matches!(self.0, Kind::Proof)
+    }
+
+    /// The SQLSTATE that tells a Postgres client what happened.
+    pub const fn sqlstate(&self) -> &'static str {
+        match self.0 {
+            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Scram(_) => "08P01",
+            Kind::Unsupported(_) => "0A000",
+            Kind::Proof => "28P01",
+        }
+    }
+}
