@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::entry::Entry;
-use crate::key::{self, OFF, Reload};
+use crate::key::{self, Reload};
 use crate::settings::Settings;
+
+/// Stands for the value of a key that one side doesn't have.
+const ABSENT: &str = "(absent)";
 
 /// The difference between two sets of settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,9 +27,9 @@ pub struct Diff {
 pub struct Change {
     /// The key's path.
     pub key: String,
-    /// The old value; `off` if there was none.
+    /// The old value; `(absent)` if there was none.
     pub old: String,
-    /// The new value; `off` if there is none.
+    /// The new value; `(absent)` if there is none.
     pub new: String,
     /// What it needs to take effect.
     pub reload: Reload,
@@ -42,8 +45,11 @@ pub fn diff(old: &Settings, new: &Settings) -> Diff {
         if before == after || differ_in_default_only(before, after) {
             continue;
         }
-        let value =
-            |entry: Option<&Entry>| entry.map_or(OFF, |entry| entry.value.as_str()).to_owned();
+        let value = |entry: Option<&Entry>| {
+            entry
+                .map_or(ABSENT, |entry| entry.value.as_str())
+                .to_owned()
+        };
         diff.changes.push(Change {
             key: key.clone(),
             old: value(before),

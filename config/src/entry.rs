@@ -16,7 +16,7 @@ use crate::upstream::text::name_of;
 pub struct Entry {
     /// The key's path, such as `databases.app.pool.size`.
     pub key: String,
-    /// Its value as text; `off` if there is none.
+    /// Its value as text; `off` for a limit that is off, empty if there is none.
     pub value: String,
     /// What it would be if it weren't set.
     pub default: String,
@@ -55,7 +55,7 @@ impl Settings {
         let postgres = &self.postgres;
         let (tls, auth) = (&postgres.tls, &postgres.auth);
         let path =
-            |path: &Option<std::path::PathBuf>| optional(path.as_ref().map(|path| path.display()));
+            |path: &Option<std::path::PathBuf>| text(path.as_ref().map(|path| path.display()));
         list.add("postgres.listen", join(&postgres.listen));
         list.add("postgres.unix_socket_dir", path(&postgres.unix_socket_dir));
         list.add("postgres.max_clients", postgres.max_clients);
@@ -78,14 +78,14 @@ impl Settings {
         list.add("postgres.tls.client_ca", path(&tls.client_ca));
         list.add("postgres.auth.method", name_of(&auth.method, AUTH_METHODS));
         let query = auth.query.as_ref();
-        list.add("postgres.auth.auth_query", optional(query.map(|q| &q.sql)));
+        list.add("postgres.auth.auth_query", text(query.map(|q| &q.sql)));
         list.add(
             "postgres.auth.auth_user",
-            optional(query.and_then(|q| q.user.as_ref())),
+            text(query.and_then(|q| q.user.as_ref())),
         );
         list.add(
             "postgres.auth.auth_database",
-            optional(query.and_then(|q| q.database.as_ref())),
+            text(query.and_then(|q| q.database.as_ref())),
         );
         for (name, users) in &auth.cert_map {
             let path = ["postgres", "auth", "cert_map", name].map(str::to_owned);
@@ -134,7 +134,7 @@ fn user_entries(user: &User, list: &mut List) {
     list.add_path(&path("max_clients"), optional(user.max_clients));
     list.add_path(&path("pool_size"), optional(user.pool_size));
     let mode = user.pool_mode.map(|mode| name_of(&mode, POOL_MODES));
-    list.add_path(&path("pool_mode"), optional(mode));
+    list.add_path(&path("pool_mode"), text(mode));
     list.add_path(&path("admin"), user.admin);
 }
 
@@ -183,7 +183,7 @@ impl List {
     fn add_path(&mut self, path: &[String], value: impl Display) {
         let (default, reload) = match key::standing(path) {
             Standing::Key(key) => (key.default, key.reload),
-            Standing::Section | Standing::Unknown => (OFF, Reload::Live),
+            Standing::Section | Standing::Unknown => ("", Reload::Live),
         };
         self.0.push(Entry {
             key: key::display(path),
@@ -201,6 +201,10 @@ fn time(length: Option<Duration>) -> String {
 
 fn optional(value: Option<impl Display>) -> String {
     value.map_or_else(|| OFF.to_owned(), |value| value.to_string())
+}
+
+fn text(value: Option<impl Display>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 fn join(values: impl IntoIterator<Item = impl Display>) -> String {

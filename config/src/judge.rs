@@ -3,6 +3,7 @@
 use crate::build::{WILDCARD, overlap};
 use crate::read::Section;
 use crate::settings::{AuthMethod, Credential, Settings, TlsMode};
+use crate::source::Value;
 
 /// Longest path of a Unix socket on every system we run on.
 const SOCKET_PATH: usize = 103;
@@ -17,7 +18,10 @@ pub(crate) fn judge(root: &Section<'_>, settings: &Settings) {
 }
 
 fn places(root: &Section<'_>, settings: &Settings) {
-    if root.section("databases").names().is_empty() {
+    let table = root
+        .item("databases")
+        .is_none_or(|item| item.value == Value::Table);
+    if table && root.section("databases").names().is_empty() {
         root.refuse(
             "databases",
             "there is no database to serve",
@@ -194,7 +198,7 @@ fn admin(root: &Section<'_>, settings: &Settings) {
         if asks_for_password(settings) && !queried && !settings.users.contains_key(user) {
             let known: Vec<&str> = settings.users.keys().map(String::as_str).collect();
             let near = crate::nearest::nearest(user, &known)
-                .map_or(String::new(), |near| format!("did you mean `{near}`? "));
+                .map_or(String::new(), |near| format!("did you mean `{near}`? or "));
             section.refuse(
                 "users",
                 format!("there is no user `{user}`"),

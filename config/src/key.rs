@@ -32,8 +32,11 @@ pub struct Key {
     pub reload: Reload,
 }
 
-/// Value of an optional key that isn't set.
+/// Value of a limit that is switched off.
 pub(crate) const OFF: &str = "off";
+
+/// Value of a key that isn't set and has no default.
+const NONE: &str = "";
 
 const fn live(pattern: &'static str, kind: &'static str, default: &'static str) -> Key {
     Key {
@@ -58,7 +61,7 @@ pub const KEYS: &[Key] = &[
     restart("workers", "number or \"auto\"", "1"),
     live("shutdown_timeout", "duration", "30s"),
     restart("postgres.listen", "list of addresses", "127.0.0.1:6432"),
-    restart("postgres.unix_socket_dir", "path", OFF),
+    restart("postgres.unix_socket_dir", "path", NONE),
     live("postgres.max_clients", "number", "10000"),
     live("postgres.login_timeout", "duration", "15s"),
     live("postgres.max_logins", "number", "64"),
@@ -69,14 +72,14 @@ pub const KEYS: &[Key] = &[
         OFF,
     ),
     live("postgres.tls.mode", "word", "disable"),
-    live("postgres.tls.certificate", "path", OFF),
-    live("postgres.tls.key", "path", OFF),
-    live("postgres.tls.client_ca", "path", OFF),
+    live("postgres.tls.certificate", "path", NONE),
+    live("postgres.tls.key", "path", NONE),
+    live("postgres.tls.client_ca", "path", NONE),
     live("postgres.auth.method", "word", "scram-sha-256"),
-    live("postgres.auth.auth_query", "SQL", OFF),
-    live("postgres.auth.auth_user", "name", OFF),
-    live("postgres.auth.auth_database", "name", OFF),
-    live("postgres.auth.cert_map.NAME", "name or list of names", OFF),
+    live("postgres.auth.auth_query", "SQL", NONE),
+    live("postgres.auth.auth_user", "name", NONE),
+    live("postgres.auth.auth_database", "name", NONE),
+    live("postgres.auth.cert_map.NAME", "name or list of names", NONE),
     live("pool.mode", "word", "transaction"),
     live("pool.size", "number", "20"),
     live("pool.min_idle", "number", "0"),
@@ -88,33 +91,33 @@ pub const KEYS: &[Key] = &[
     live("pool.health_check_interval", "duration or \"off\"", "30s"),
     live("pool.prepared_statements", "number", "500"),
     live("pool.cancel_drain_timeout", "duration", "5s"),
-    live("databases.NAME.url", "URL", OFF),
-    live("databases.NAME.password", "secret", OFF),
-    live("databases.NAME.password_env", "variable", OFF),
-    live("databases.NAME.password_file", "path", OFF),
+    live("databases.NAME.url", "URL", NONE),
+    live("databases.NAME.password", "secret", NONE),
+    live("databases.NAME.password_env", "variable", NONE),
+    live("databases.NAME.password_file", "path", NONE),
     live("databases.NAME.max_clients", "number or \"off\"", OFF),
-    live("databases.NAME.pool", "keys of `pool`", OFF),
+    live("databases.NAME.pool", "keys of `pool`", NONE),
     live(
         "databases.NAME.settings.NAME",
         "text, number or boolean",
-        OFF,
+        NONE,
     ),
-    live("users.NAME.password", "secret", OFF),
-    live("users.NAME.password_env", "variable", OFF),
-    live("users.NAME.password_file", "path", OFF),
-    live("users.NAME.verifier", "secret", OFF),
-    live("users.NAME.verifier_env", "variable", OFF),
-    live("users.NAME.verifier_file", "path", OFF),
+    live("users.NAME.password", "secret", NONE),
+    live("users.NAME.password_env", "variable", NONE),
+    live("users.NAME.password_file", "path", NONE),
+    live("users.NAME.verifier", "secret", NONE),
+    live("users.NAME.verifier_env", "variable", NONE),
+    live("users.NAME.verifier_file", "path", NONE),
     live("users.NAME.max_clients", "number or \"off\"", OFF),
     live("users.NAME.pool_size", "number or \"off\"", OFF),
-    live("users.NAME.pool_mode", "word", OFF),
+    live("users.NAME.pool_mode", "word", NONE),
     live("users.NAME.admin", "boolean", "false"),
     live("admin.database", "name", "twinport"),
     restart("admin.http", "address or \"off\"", "127.0.0.1:9187"),
     live("admin.users", "list of names", ""),
     live("log.level", "word or directives", "info"),
     restart("log.format", "word", "text"),
-    restart("mongo.listen", "list of addresses", OFF),
+    restart("mongo.listen", "list of addresses", NONE),
 ];
 
 /// What a path is among the keys.

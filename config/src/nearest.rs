@@ -1,8 +1,14 @@
 //! The right name for a wrong one.
 
-/// The most similar candidate, if it is similar at all.
+/// The candidate that begins with the word, else the most similar one, if it is similar at all.
 pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
+    let longer = candidates
+        .iter()
+        .find(|name| word.len() >= 3 && name.starts_with(&word));
+    if let Some(longer) = longer {
+        return Some(longer);
+    }
     let distance = |candidate: &&'a str| {
         let plain = candidate.to_lowercase().replace('-', "_");
         (strsim::damerau_levenshtein(&word, &plain), *candidate)
@@ -27,6 +33,10 @@ mod tests {
         assert_eq!(
             nearest("max-clients", &["max_clients"]),
             Some("max_clients")
+        );
+        assert_eq!(
+            nearest("cert", &["mode", "certificate"]),
+            Some("certificate")
         );
         assert_eq!(nearest("colour", &["mode", "size"]), None);
     }

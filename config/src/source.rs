@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Place, Problem};
+use crate::key::{self, Standing};
 
 /// A key's path, part by part.
 pub(crate) type Path = Vec<String>;
@@ -66,12 +67,12 @@ impl Source {
         let problems = errors
             .iter()
             .map(|error| {
-                let place = match error.span() {
-                    Some(span) => lines.place(&span),
-                    None => lines.whole(),
+                let (place, key) = match error.span() {
+                    Some(span) => (lines.place(&span), lines.key(&span)),
+                    None => (lines.whole(), String::new()),
                 };
                 // The message alone: the error's Display shows the line, with its secrets.
-                Problem::new(place, "", format!("not valid TOML: {}", error.message()))
+                Problem::new(place, key, format!("not valid TOML: {}", error.message()))
             })
             .collect();
         let mut source = Self {
@@ -224,6 +225,29 @@ impl<'a> Lines<'a> {
         Place::File {
             name: self.name.to_owned(),
             position: Some((line, before.chars().count() + 1)),
+        }
+    }
+
+    /// The key that a line sets, as far as a line that isn't valid TOML tells. Only keys that
+    /// exist: anything else could be a piece of a secret.
+    fn key(&self, span: &Range<usize>) -> String {
+        let line = self.starts.partition_point(|start| *start <= span.start);
+        let mut above = self
+            .text
+            .lines()
+            .take(line)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev();
+        let Some((name, _)) = above.next().and_then(|line| line.split_once('=')) else {
+            return String::new();
+        };
+        let header = above.find_map(|line| line.trim().strip_prefix('[')?.split(']').next());
+        let mut path = header.and_then(key::split).unwrap_or_default();
+        path.extend(key::split(name.trim()).unwrap_or_default());
+        match key::standing(&path) {
+            Standing::Key(_) => key::display(&path),
+            Standing::Section | Standing::Unknown => String::new(),
         }
     }
 

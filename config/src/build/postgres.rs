@@ -55,7 +55,7 @@ fn listen(section: &Section<'_>) -> Vec<SocketAddr> {
             section.refuse_at(
                 place,
                 "listen",
-                format!("`{new}` is already covered by `{old}`"),
+                format!("`{new}` clashes with `{old}`"),
                 "remove one of them",
             );
         }

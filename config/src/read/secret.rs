@@ -40,7 +40,9 @@ impl Section<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         let variable = self.text(name)?;
         match self.reader.environment.get(&variable) {
-            Some(value) if !value.is_empty() => Some(value.clone()),
+            Some(value) if !value.is_empty() => {
+                Some(value.trim_end_matches(['\r', '\n']).to_owned())
+            }
             found => {
                 let state = if found.is_some() {
                     "is empty"

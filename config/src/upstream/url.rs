@@ -178,13 +178,9 @@ fn assemble(mut parts: Parts, folder: &Path) -> Outcome<Url> {
             "a client certificate needs both files",
         );
     }
-    // Both say only what we do anyway; other values ask for what isn't there.
+    // These values ask for nothing; the others ask for what isn't built.
     word(&mut parts, "gssencmode", &[("disable", ()), ("prefer", ())])?;
-    word(
-        &mut parts,
-        "target_session_attrs",
-        &[("any", ()), ("read-write", ()), ("primary", ())],
-    )?;
+    word(&mut parts, "target_session_attrs", &[("any", ())])?;
     let connect_timeout = match parts.remove("connect_timeout").map(|text| text.parse()) {
         None => None,
         Some(Ok(seconds)) if (1..=86_400).contains(&seconds) => Some(seconds),
@@ -301,8 +297,8 @@ impl Names<'_> {
     }
 
     fn variable(&self, name: &str) -> Outcome<String> {
-        match self.environment.get(name).map(|value| value.trim()) {
-            Some(value) if !value.is_empty() => Ok(value.to_owned()),
+        match self.environment.get(name) {
+            Some(value) if !value.is_empty() => Ok(value.trim_end_matches(['\r', '\n']).to_owned()),
             _ => fault(
                 format!("environment variable `{name}` is not set"),
                 "set it before the server starts; a `$` followed by `{` is written %24{",

@@ -1,0 +1,213 @@
+//! What good settings amount to.
+
+use std::time::Duration;
+
+use twinport_config::{
+    AuthMethod, Credential, Host, PoolMode, Reload, Settings, SslMode, TlsMode, diff,
+};
+
+const FULL: &str = r#"
+workers = "auto"
+[postgres]
+listen = "0.0.0.0:6432"
+idle_transaction_timeout = "5m"
+[postgres.tls]
+certificate = "tests/pem/any.pem"
+key = "tests/pem/any.pem"
+client_ca = "tests/pem/any.pem"
+[postgres.auth]
+method = "md5"
+auth_query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1"
+auth_user = "lookup"
+[pool]
+size = 10
+max_age = "off"
+[databases.app]
+url = "postgres://svc:upstream-secret@h/real?sslmode=require&connect_timeout=3"
+pool = { mode = "session" }
+settings = { search_path = "", statement_timeout = 5000, geqo = false }
+[databases."*"]
+url = "postgres:///?host=/run/postgresql&port=5433"
+[users.alice]
+password = "alice-secret"
+pool_size = 3
+pool_mode = "session"
+[users.bob]
+verifier = "md5d3b07384d113edec49eaa6238ad5ff00"
+admin = true
+[admin]
+users = ["alice"]
+"#;
+
+fn full() -> Settings {
+    Settings::parse(FULL, "full.toml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The full settings with one text replaced.
+fn changed(from: &str, to: &str) -> Settings {
+    assert!(FULL.contains(from));
+    Settings::parse(&FULL.replacen(from, to, 1), "changed.toml").unwrap()
+}
+
+#[test]
+fn a_database_takes_what_pool_says_and_overrides_it() {
+    let settings = full();
+    let app = settings.database("app").unwrap();
+    assert_eq!(app.upstream.database, "real");
+    assert_eq!((app.pool.mode, app.pool.size), (PoolMode::Session, 10));
+    assert_eq!(app.pool.max_age, None);
+    assert_eq!(app.pool.connect_timeout, Duration::from_secs(3));
+    assert_eq!(app.upstream.sslmode, SslMode::Require);
+    let settings: Vec<_> = app
+        .settings
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        settings,
+        [
+            ("geqo", "off"),
+            ("search_path", ""),
+            ("statement_timeout", "5000")
+        ]
+    );
+}
+
+#[test]
+fn the_wildcard_passes_the_name_on() {
+    let settings = full();
+    let other = settings.database("other").unwrap();
+    assert_eq!(
+        (other.name.as_str(), other.upstream.database.as_str()),
+        ("other", "other")
+    );
+    assert_eq!(other.upstream.host, Host::Unix("/run/postgresql".into()));
+    assert_eq!(
+        (other.upstream.port, other.upstream.sslmode),
+        (5433, SslMode::Disable)
+    );
+    assert!(!settings.databases.contains_key("*"));
+    let without = Settings::parse(
+        "[databases.app]\nurl = 'postgres://h'\n[users.a]\npassword = 'x'",
+        "f",
+    );
+    let without = without.unwrap();
+    assert_eq!(without.database("other"), None);
+    assert_eq!(without.database("app").unwrap().upstream.database, "app");
+}
+
+#[test]
+fn users_bring_their_own_pool_and_rights() {
+    let settings = full();
+    let app = settings.database("app").unwrap();
+    assert_eq!(settings.pool_for(&app, "alice").size, 3);
+    assert_eq!(settings.pool_for(&app, "bob").size, 10);
+    assert!(settings.is_admin("alice") && settings.is_admin("bob") && !settings.is_admin("eve"));
+    assert!(matches!(
+        settings.users["bob"].credential,
+        Some(Credential::Md5(_))
+    ));
+    assert!(settings.is_admin_database("twinport") && settings.is_admin_database("pgbouncer"));
+    assert!(!settings.is_admin_database("app"));
+    assert_eq!(settings.postgres.auth.method, AuthMethod::Md5);
+    assert_eq!(settings.postgres.tls.mode, TlsMode::Allow);
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let settings = full();
+    let summary = format!("{settings:?} {settings:#?} {:?}", settings.entries());
+    let console: Vec<String> = settings
+        .entries()
+        .into_iter()
+        .map(|entry| format!("{}={} ({})", entry.key, entry.value, entry.default))
+        .collect();
+    let change = diff(&settings, &changed("upstream-secret", "other-secret"));
+    let shown = format!("{summary} {console:?} {change:?}");
+    for secret in [
+        "upstream-secret",
+        "alice-secret",
+        "other-secret",
+        "d3b07384",
+    ] {
+        assert!(!shown.contains(secret), "{secret} is shown: {shown}");
+    }
+    assert!(shown.contains("********"));
+}
+
+#[test]
+fn the_console_lists_every_key() {
+    let lines: Vec<String> = full()
+        .entries()
+        .iter()
+        .filter(|entry| entry.key != "workers")
+        .map(|entry| {
+            let reload = entry.reload.as_str();
+            format!(
+                "{} | {} | {} | {reload}",
+                entry.key, entry.value, entry.default
+            )
+        })
+        .collect();
+    insta::assert_snapshot!("console", lines.join("\n"));
+}
+
+#[test]
+fn nothing_changed_is_an_empty_diff() {
+    assert!(diff(&full(), &full()).is_empty());
+}
+
+#[test]
+fn a_changed_secret_is_a_change() {
+    let change = diff(&full(), &changed("upstream-secret", "other-secret"));
+    assert_eq!(change.changes.len(), 1);
+    assert_eq!(change.changes[0].key, "databases.app.password");
+    assert!(change.databases.contains("app"));
+}
+
+#[test]
+fn pool_reaches_the_databases_that_do_not_override_it() {
+    let change = diff(&full(), &changed("size = 10", "size = 11"));
+    let keys: Vec<&str> = change
+        .changes
+        .iter()
+        .map(|change| change.key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "databases.\"*\".pool.size",
+            "databases.app.pool.size",
+            "pool.size"
+        ]
+    );
+    let change = diff(
+        &full(),
+        &changed("size = 10", "size = 10\nmode = 'session'"),
+    );
+    assert!(!change.databases.contains("app"));
+    assert!(change.databases.contains("*"));
+}
+
+#[test]
+fn what_needs_a_restart_is_told() {
+    let change = diff(&full(), &changed("0.0.0.0:6432", "0.0.0.0:6433"));
+    let told: Vec<String> = change.needs_restart().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["postgres.listen: 0.0.0.0:6432 -> 0.0.0.0:6433 (needs a restart)"]
+    );
+    let change = diff(&full(), &changed("pool_size = 3", "pool_size = 4"));
+    assert_eq!(change.needs_restart().count(), 0);
+    assert_eq!(change.changes[0].reload, Reload::Live);
+    assert!(change.users.contains("alice"));
+}
+
+#[test]
+fn a_removed_database_is_a_change() {
+    let start = FULL.find("[databases.\"*\"]").unwrap();
+    let end = FULL.find("[users.alice]").unwrap();
+    let text = [&FULL[..start], &FULL[end..]].concat();
+    let change = diff(&full(), &Settings::parse(&text, "less.toml").unwrap());
+    assert_eq!(change.databases.iter().collect::<Vec<_>>(), ["*"]);
+}
