@@ -1,5 +1,7 @@
 //! Which layer wins, and what each of them may say.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What good settings amount to.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::time::Duration;
 
 use twinport_config::{
