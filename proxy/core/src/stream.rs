@@ -126,6 +126,20 @@ impl Stream {
         chain.and_then(<[_]>::first)
     }
 
+    /// Waits for the first byte of a plain TCP connection, without taking it:
+    /// is it `byte`? No other form of connection is asked, nor waited for.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub async fn starts_with(&self, byte: u8) -> io::Result<bool> {
+        let Self::Tcp(socket) = self else {
+            return Ok(false);
+        };
+        let mut first = [0; 1];
+        let count = socket.peek(&mut first).await?;
+        Ok(count == 1 && first == [byte])
+    }
+
     /// Have bytes arrived on a plain TCP connection that nobody has read?
     ///
     /// Ask before a TLS handshake: whoever sends plain text there and hopes

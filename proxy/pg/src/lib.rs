@@ -1,1 +1,5 @@
 //! The Postgres wing.
+
+pub mod auth;
+pub mod connect;
+pub mod handshake;

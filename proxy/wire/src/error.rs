@@ -23,6 +23,8 @@ enum Kind {
         what: &'static str,
         why: Cow<'static, str>,
     },
+    #[error("protocol violation: expected {0}")]
+    Expected(&'static str),
     #[error("{0}")]
     Unsupported(Cow<'static, str>),
     #[error("SCRAM: {0}")]
@@ -66,6 +68,12 @@ impl Error {
         Self(Kind::Proof)
     }
 
+    /// A message is well formed, but not the one that `what` names and that
+    /// the protocol wants here.
+    pub const fn expected(what: &'static str) -> Self {
+        Self(Kind::Expected(what))
+    }
+
     /// The declared length of a message is impossible or over the limit.
     pub const fn is_length(&self) -> bool {
         matches!(self.0, Kind::Length { .. })
@@ -75,7 +83,7 @@ impl Error {
     pub const fn is_malformed(&self) -> bool {
         matches!(
             self.0,
-            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Scram(_)
+            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Expected(_) | Kind::Scram(_)
         )
     }
 
@@ -92,7 +100,9 @@ impl Error {
     /// The SQLSTATE that tells a Postgres client what happened.
     pub const fn sqlstate(&self) -> &'static str {
         match self.0 {
-            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Scram(_) => "08P01",
+            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Expected(_) | Kind::Scram(_) => {
+                "08P01"
+            }
             Kind::Unsupported(_) => "0A000",
             Kind::Proof => "28P01",
         }
