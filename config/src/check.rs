@@ -85,6 +85,10 @@ impl fmt::Display for Summary {
         match settings.admin.http {
             Some(http) => write!(f, ", http://{http}/metrics"),
             None => write!(f, ", no HTTP"),
+        }?;
+        for caution in settings.cautions() {
+            write!(f, "\n  caution: {caution}")?;
         }
+        Ok(())
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 
 mod build;
+mod caution;
 mod check;
 mod database;
 mod diff;

@@ -213,3 +213,26 @@ fn a_removed_database_is_a_change() {
     let change = diff(&full(), &Settings::parse(&text, "less.toml").unwrap());
     assert_eq!(change.databases.iter().collect::<Vec<_>>(), ["*"]);
 }
+
+#[test]
+fn risks_are_told() {
+    let settings = changed(
+        "certificate = \"tests/pem/any.pem\"\nkey = \"tests/pem/any.pem\"\nclient_ca = \"tests/pem/any.pem\"",
+        "",
+    );
+    let keys = |settings: &Settings| -> Vec<String> {
+        let cautions = settings.cautions();
+        cautions
+            .iter()
+            .map(|text| text.split(':').next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(keys(&settings), ["postgres.listen", "postgres.auth.method"]);
+    assert_eq!(keys(&full()), ["postgres.auth.method"]);
+    let plain = changed("sslmode=require", "sslmode=prefer");
+    assert_eq!(keys(&plain), ["postgres.auth.method", "databases.app.url"]);
+    let local = changed("@h/real?sslmode=require", "@127.0.0.1/real?sslmode=disable");
+    assert_eq!(keys(&local), ["postgres.auth.method"]);
+    let open = changed("users = [\"alice\"]", "http = \"0.0.0.0:9187\"");
+    assert_eq!(keys(&open), ["postgres.auth.method", "admin.http"]);
+}

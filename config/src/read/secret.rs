@@ -44,14 +44,11 @@ impl Section<'_> {
                 Some(value.trim_end_matches(['\r', '\n']).to_owned())
             }
             found => {
-                let state = if found.is_some() {
-                    "is empty"
-                } else {
-                    "is not set"
-                };
+                // The name stays unsaid: some write the secret itself here.
+                let state = if found.is_some() { "empty" } else { "not set" };
                 self.refuse(
                     name,
-                    format!("environment variable `{variable}` {state}"),
+                    format!("names an environment variable that is {state}"),
                     "set it before the server starts; the key takes a variable's name",
                 );
                 None

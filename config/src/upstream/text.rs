@@ -51,7 +51,8 @@ impl fmt::Display for Upstream {
                 parameters.push(("port", self.port.to_string()));
             }
         }
-        write!(f, "/{}", encode(&self.database))?;
+        // A path separator in the name would read as another part of the path.
+        write!(f, "/{}", encode(&self.database).replace('/', "%2F"))?;
         if matches!(self.host, Host::Tcp(_)) {
             parameters.push(("sslmode", name_of(&self.sslmode, SSL_MODES).to_owned()));
         }

@@ -82,7 +82,7 @@ pub(crate) fn parse(
     let rest = after_scheme(&url)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !authority.contains('@') && (path.contains('@') || query.contains('@')) {
+    if path.contains('@') || query.contains('@') {
         return fault("has an `@` after a `/` or `?`", ESCAPES);
     }
     if path.contains('/') {

@@ -1,0 +1,59 @@
+//! What works, but should be known: said by `proxyctl check` and at the start.
+
+use std::net::IpAddr;
+
+use crate::key;
+use crate::settings::{AuthMethod, Settings, TlsMode};
+use crate::upstream::{Host, SslMode, Upstream};
+
+impl Settings {
+    /// Things that are allowed, but risky: each names its key and the way out.
+    pub fn cautions(&self) -> Vec<String> {
+        let mut cautions = Vec::new();
+        let postgres = &self.postgres;
+        let open = postgres
+            .listen
+            .iter()
+            .find(|listen| !listen.ip().is_loopback());
+        if let Some(open) = open
+            && postgres.tls.mode == TlsMode::Disable
+        {
+            cautions.push(format!(
+                "postgres.listen: what clients say on {open} crosses the network in plain text; \
+                 set postgres.tls.certificate and postgres.tls.key"
+            ));
+        }
+        if postgres.auth.method == AuthMethod::Md5 {
+            cautions.push(
+                "postgres.auth.method: md5 is weak and leaves Postgres soon; use scram-sha-256 \
+                 where all drivers know it"
+                    .to_owned(),
+            );
+        }
+        if let Some(http) = self.admin.http.filter(|http| !http.ip().is_loopback()) {
+            cautions.push(format!(
+                "admin.http: whoever reaches {http} reads the metrics; there is no login"
+            ));
+        }
+        for database in self.databases.values().chain(&self.wildcard) {
+            if may_be_plain(&database.upstream) {
+                let path = ["databases", &database.name, "url"].map(str::to_owned);
+                cautions.push(format!(
+                    "{}: the way to {} may be plain text; add sslmode=verify-full",
+                    key::display(&path),
+                    database.upstream.host,
+                ));
+            }
+        }
+        cautions
+    }
+}
+
+/// Whether someone between us and the server can read along.
+fn may_be_plain(upstream: &Upstream) -> bool {
+    let Host::Tcp(host) = &upstream.host else {
+        return false;
+    };
+    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    !local && matches!(upstream.sslmode, SslMode::Disable | SslMode::Prefer)
+}
