@@ -142,13 +142,10 @@ pub(crate) fn standing(path: &[String]) -> Standing {
     }
     let mut found = Standing::Unknown;
     for key in KEYS {
-        let parts: Vec<&str> = key.pattern.split('.').collect();
-        let fits = path.len() <= parts.len()
-            && parts
-                .iter()
-                .zip(path)
-                .all(|(part, name)| stands_for(part, name));
-        if fits && path.len() == parts.len() {
+        let mut parts = key.pattern.split('.');
+        let mut fit = |name: &String| parts.next().is_some_and(|part| stands_for(part, name));
+        let fits = path.iter().all(&mut fit);
+        if fits && parts.next().is_none() {
             return Standing::Key(key);
         }
         if fits {

@@ -114,11 +114,14 @@ impl Source {
 
     /// Names directly under a table.
     pub(crate) fn names(&self, table: &[String]) -> Vec<String> {
-        let child = |path: &Path| {
-            let inside = path.len() == table.len() + 1 && path.starts_with(table);
-            path.last().filter(|_| inside).cloned()
-        };
-        self.items.keys().filter_map(child).collect()
+        // Paths are sorted, so a table's content stands right behind it.
+        let inside = self.items.range(table.to_vec()..);
+        inside
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(table))
+            .filter(|path| path.len() == table.len() + 1)
+            .filter_map(|path| path.last().cloned())
+            .collect()
     }
 
     /// Where to point for a path: its value, or the nearest table around it.

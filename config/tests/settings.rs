@@ -236,3 +236,20 @@ fn risks_are_told() {
     let open = changed("users = [\"alice\"]", "http = \"0.0.0.0:9187\"");
     assert_eq!(keys(&open), ["postgres.auth.method", "admin.http"]);
 }
+
+#[test]
+fn many_users_are_read_quickly() {
+    let users: Vec<String> = (0..20_000)
+        .map(|number| format!("[users.u{number}]\npassword = 'p{number}'\npool_size = 2\n"))
+        .collect();
+    let text = format!("[databases.app]\nurl = 'postgres://h'\n{}", users.concat());
+    let start = std::time::Instant::now();
+    let settings = Settings::parse(&text, "many.toml").unwrap();
+    assert_eq!(settings.users.len(), 20_000);
+    // Work that grows with the square of the file takes minutes here.
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+}
