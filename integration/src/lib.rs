@@ -1,1 +1,14 @@
-//! Real drivers against real servers.
+//! Real drivers against real servers: what the tests of this crate share.
+//!
+//! A [`World`] is a private Postgres with TLS, SCRAM and the library fixture. A [`Suite`] is a
+//! program in some language that checks one driver; it runs against any [`Target`]: straight to the
+//! server, which proves that the suite is right, or through the port.
+
+mod address;
+pub mod drivers;
+mod suite;
+mod world;
+
+pub use address::{Address, Target};
+pub use suite::{Suite, cache};
+pub use world::{PASSWORD, USER, World};

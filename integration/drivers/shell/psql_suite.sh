@@ -7,6 +7,8 @@ url=$TWINPORT_TEST_URL
 single=$TWINPORT_TEST_SINGLE_URL
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+# The server's own version of the programs, if it has them.
+PATH=${TWINPORT_TEST_BIN:+$TWINPORT_TEST_BIN:}$PATH
 export PGCONNECT_TIMEOUT=10 PSQLRC=/dev/null
 unset PGPASSWORD PGHOST PGPORT PGUSER PGDATABASE
 failed=0
@@ -39,7 +41,7 @@ connect_scram_tls() {
     local info
     info=$(psql "$url&channel_binding=require" -X -c '\conninfo')
     case $info in
-    *"SSL connection (protocol: TLSv1.3"*) ;;
+    *TLSv1.3*) ;;
     *) equal "$info" "a TLS connection" ;;
     esac
 }

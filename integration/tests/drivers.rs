@@ -1,0 +1,40 @@
+//! Every driver's suite, straight to the server and through the port, on the oldest and the newest
+//! supported server.
+
+use anyhow::Result;
+use twinport_integration::{Suite, World, drivers};
+
+async fn direct(suite: Suite, major: u32) -> Result<()> {
+    let world = World::start(major).await?;
+    suite.run(&world.direct()).await
+}
+
+macro_rules! suites {
+    ($($name:ident: $suite:expr,)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[tokio::test]
+            async fn direct_15() -> Result<()> {
+                direct($suite, 15).await
+            }
+
+            #[tokio::test]
+            async fn direct_18() -> Result<()> {
+                direct($suite, 18).await
+            }
+        })*
+    };
+}
+
+suites! {
+    psql: drivers::PSQL,
+    psycopg: drivers::PSYCOPG,
+    asyncpg: drivers::ASYNCPG,
+    sqlalchemy: drivers::SQLALCHEMY,
+    django: drivers::DJANGO,
+    node_postgres: drivers::NODE_POSTGRES,
+    typeorm: drivers::TYPEORM,
+    pgjdbc: drivers::PGJDBC,
+    pgx: drivers::PGX,
+}
