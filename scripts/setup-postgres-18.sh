@@ -71,15 +71,18 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 apt=$work/apt
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$apt/none"
 : >"$apt/status"
+# The system's hooks are for the system's archives.
+for hook in APT::Update::Pre-Invoke APT::Update::Post-Invoke APT::Update::Post-Invoke-Success; do
+    echo "#clear $hook;"
+done >"$apt/apt.conf"
 our_apt() {
     tool=$1
     shift
-    "$tool" -qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts="$apt/none" \
+    "$tool" -qq -c "$apt/apt.conf" -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts="$apt/none" \
         -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts="$apt/none" \
         -o Dir::State="$apt" -o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
         -o APT::Install-Recommends=false -o APT::Sandbox::User="$(id -un)" \
-        -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false \
-        -o APT::Update::Post-Invoke::= -o APT::Update::Post-Invoke-Success::= "$@"
+        -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
 }
 
 wanted='postgresql-18 postgresql-18-documentdb'
