@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// How long a TCP connection is silent before the kernel probes it.
@@ -24,6 +24,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix socket; never with TLS.
     Unix(UnixStream),
+    /// A pipe inside this process: a client of our own.
+    Memory(DuplexStream),
     /// TLS whose server we are.
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     /// TLS whose client we are.
@@ -76,7 +78,7 @@ impl Stream {
     fn socket(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Memory(_) => None,
             Self::Tls(stream) => Some(stream.get_ref().0),
             Self::TlsClient(stream) => Some(stream.get_ref().0),
         }
@@ -102,6 +104,12 @@ impl Stream {
         matches!(self, Self::Unix(_))
     }
 
+    /// Can somebody between us and the other end read it? So it is with plain
+    /// TCP, which alone can be upgraded to TLS.
+    pub const fn is_plain_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// Is it encrypted?
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::TlsClient(_))
@@ -110,7 +118,7 @@ impl Stream {
     /// The protocol that ALPN has agreed on.
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
             Self::TlsClient(stream) => stream.get_ref().1.alpn_protocol(),
         }
@@ -119,7 +127,7 @@ impl Stream {
     /// The certificate that the other end has shown, verified as configured.
     pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
         let chain = match self {
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => None,
             Self::Tls(stream) => stream.get_ref().1.peer_certificates(),
             Self::TlsClient(stream) => stream.get_ref().1.peer_certificates(),
         };
@@ -163,6 +171,7 @@ impl fmt::Debug for Stream {
         let form = match self {
             Self::Tcp(_) => "tcp",
             Self::Unix(_) => "unix",
+            Self::Memory(_) => "memory",
             Self::Tls(_) | Self::TlsClient(_) => "tls",
         };
         write!(f, "Stream({form}, {})", self.peer())
@@ -178,6 +187,10 @@ macro_rules! each {
                 $call
             }
             Stream::Unix($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+            Stream::Memory($stream) => {
                 let $stream = Pin::new($stream);
                 $call
             }

@@ -87,7 +87,10 @@ pub(crate) async fn authenticate<S: Secrets>(
 }
 
 fn is_local(stream: &Stream) -> bool {
-    stream.is_unix() || stream.is_loopback()
+    match stream {
+        Stream::Unix(_) | Stream::Memory(_) => true,
+        Stream::Tcp(_) | Stream::Tls(_) | Stream::TlsClient(_) => stream.is_loopback(),
+    }
 }
 
 /// What a secret is good for upstream if the client has not used it.

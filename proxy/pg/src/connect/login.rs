@@ -1,7 +1,6 @@
 //! What a server asks for before it says AuthenticationOk.
 
 use twinport_config::ChannelBinding;
-use twinport_core::stream::Stream;
 use twinport_wire::md5;
 use twinport_wire::pg::backend::{Authentication, Mechanisms};
 use twinport_wire::pg::frontend::build;
@@ -96,7 +95,7 @@ fn cleartext(channel: &mut Channel, target: &Target) -> Result<(), ConnectError>
         return Err(missing("a password in plain text"));
     };
     let stream = channel.stream()?;
-    if !matches!(stream, Stream::Unix(_)) && !stream.is_tls() && !stream.is_loopback() {
+    if stream.is_plain_tcp() && !stream.is_loopback() {
         return Err(ConnectError::credentials(
             "the server asks for the password in plain text over a connection without TLS; \
              set sslmode=require",

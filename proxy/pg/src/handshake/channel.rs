@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use twinport_core::stream::Stream;
 use twinport_core::tls::{Secured, TlsError};
@@ -28,9 +28,9 @@ pub(crate) enum Broken {
 }
 
 /// A connection with what has been read of it and what waits to be written.
-pub(crate) struct Channel {
+pub(crate) struct Channel<S = Stream> {
     /// `None` during a TLS handshake, and after one that failed.
-    stream: Option<Stream>,
+    stream: Option<S>,
     read: BytesMut,
     /// What [`Self::flush`] will send.
     pub(crate) out: Vec<u8>,
@@ -54,19 +54,6 @@ impl Message {
 }
 
 impl Channel {
-    pub(crate) fn new(stream: Stream) -> Self {
-        Self {
-            stream: Some(stream),
-            read: BytesMut::new(),
-            out: Vec::new(),
-        }
-    }
-
-    /// The connection.
-    pub(crate) fn stream(&self) -> Result<&Stream, Broken> {
-        self.stream.as_ref().ok_or(Broken::Closed(false))
-    }
-
     /// Has the peer sent more than has been asked for?
     pub(crate) async fn has_unread(&self) -> Result<bool, Broken> {
         Ok(!self.read.is_empty() || self.stream()?.has_unread().await)
@@ -88,9 +75,25 @@ impl Channel {
             }
             other => {
                 self.stream = other;
-                Ok(None)
+                let what = "a plain TCP connection under TLS";
+                Err(Broken::Wire(twinport_wire::Error::expected(what)))
             }
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            stream: Some(stream),
+            read: BytesMut::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// The connection.
+    pub(crate) fn stream(&self) -> Result<&S, Broken> {
+        self.stream.as_ref().ok_or(Broken::Closed(false))
     }
 
     /// The untagged packet that opens a connection.
@@ -152,7 +155,7 @@ impl Channel {
     }
 
     /// The stream, and what was read beyond the last message.
-    pub(crate) fn into_parts(self) -> Result<(Stream, Vec<u8>), Broken> {
+    pub(crate) fn into_parts(self) -> Result<(S, Vec<u8>), Broken> {
         let stream = self.stream.ok_or(Broken::Closed(false))?;
         Ok((stream, Vec::from(self.read)))
     }

@@ -71,7 +71,7 @@ pub(super) async fn open(channel: &mut Channel, gate: &Gate) -> Result<Opened, R
         match Startup::decode(&packet)? {
             Startup::Ssl if !ssl && !tls => {
                 ssl = true;
-                if gate.tls.is_some() && !channel.stream()?.is_unix() {
+                if gate.tls.is_some() && channel.stream()?.is_plain_tcp() {
                     if channel.has_unread().await? {
                         return Err(plain_before_tls());
                     }
@@ -129,7 +129,7 @@ async fn secure(channel: &mut Channel, gate: &Gate) -> Result<Option<Vec<u8>>, R
 }
 
 fn check_encryption(stream: &Stream, gate: &Gate) -> Result<(), Refusal> {
-    if gate.tls_required && !stream.is_tls() && !stream.is_unix() {
+    if gate.tls_required && stream.is_plain_tcp() {
         return Err(Refusal::new(
             Gone::Tls,
             "28000",
