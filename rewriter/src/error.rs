@@ -63,6 +63,14 @@ impl Error {
         self
     }
 
+    /// Shifts the byte at which it went wrong: what was read was part of a larger text.
+    pub(crate) fn moved(mut self, by: usize) -> Self {
+        if let Position::Byte(byte) = self.position {
+            self.position = Position::Byte(byte + by);
+        }
+        self
+    }
+
     /// Adds what to do about it.
     pub(crate) fn hinted(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

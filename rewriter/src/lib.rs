@@ -35,4 +35,7 @@ pub struct Rewrite {
     pub sql: String,
     /// The shortest `@timeout` that was given.
     pub timeout: Option<Duration>,
+    /// How many of the answer's last columns hold JSON under the type `text`, to be described as `json`; 0 unless
+    /// [`pg::JsonColumns::Text`] was asked for.
+    pub text_as_json: usize,
 }

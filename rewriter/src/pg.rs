@@ -1,14 +1,37 @@
 //! Directives on SQL for Postgres.
+//!
+//! [`rewrite`] lists the stages; each rule is a file: [`include`] and [`upsert`]. The rules read the statement
+//! by its tokens and change it by insertions, so that what they don't know of stays as it was written.
 
+mod cursor;
+mod include;
+mod insert;
+mod label;
+mod main_clause;
+mod names;
+mod select;
 mod statement;
 mod token;
+mod upsert;
 
 use std::time::Duration;
 
-use crate::directive::{Directive, Located, parse_at};
-use crate::error::Error;
+use crate::directive::{Directive, Include, Located, Upsert, parse_at};
+use crate::error::{Error, ErrorKind};
 use crate::{Context, Rewrite};
+use cursor::{Cursor, depths};
 use statement::Statement;
+
+/// How columns of JSON are to come out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonColumns {
+    /// With type `json`: for whoever sends the statement to a server and hands the answer on as it is.
+    Cast,
+    /// With type `text`, which spares the server the parsing of its own output: for whoever changes the
+    /// description of the answer's last [`Rewrite::text_as_json`] columns from `text` (oid 25) to `json` (oid 114).
+    /// Text and binary format of the two types are the same bytes.
+    Text,
+}
 
 /// Carries out the directives in a statement's annotations, or in those of several statements with
 /// semicolons between.
@@ -21,21 +44,41 @@ use statement::Statement;
 /// If an annotation is malformed, names something that doesn't exist, or can't be carried out on its
 /// statement. Positions count the characters of `sql`.
 pub fn rewrite(sql: &str, cx: &Context<'_>) -> Result<Rewrite, Error> {
-    run(sql, cx).map_err(|error| error.within(sql))
+    rewrite_with(sql, cx, JsonColumns::Cast)
+}
+
+/// [`rewrite`], with a choice of how columns of JSON come out.
+///
+/// # Errors
+///
+/// As for [`rewrite`].
+pub fn rewrite_with(sql: &str, cx: &Context<'_>, json: JsonColumns) -> Result<Rewrite, Error> {
+    run(sql, cx, json).map_err(|error| error.within(sql))
 }
 
 /// The stages: tokens, statements with their annotations, directives, edits, text.
-fn run(sql: &str, cx: &Context<'_>) -> Result<Rewrite, Error> {
+fn run(sql: &str, cx: &Context<'_>, json: JsonColumns) -> Result<Rewrite, Error> {
     let tokens = token::tokens(sql, cx.standard_conforming_strings)?;
-    let mut edits = Vec::new();
-    let mut timeout = None;
-    for statement in statement::split(sql, &tokens)? {
-        let directives = directives_of(sql, &statement)?;
-        apply(&statement, directives, cx, &mut edits, &mut timeout)?;
+    let statements = statement::split(sql, &tokens)?;
+    // With several answers to one text, nobody could say which one's columns to relabel.
+    let json = if statements.len() == 1 {
+        json
+    } else {
+        JsonColumns::Cast
+    };
+    let mut work = Work {
+        edits: Vec::new(),
+        timeout: None,
+        text_as_json: 0,
+    };
+    for statement in statements {
+        let wanted = Wanted::of(directives_of(sql, &statement)?)?;
+        work.apply(sql, &statement, wanted, json, cx)?;
     }
     Ok(Rewrite {
-        sql: splice(sql, edits),
-        timeout,
+        sql: splice(sql, work.edits),
+        timeout: work.timeout,
+        text_as_json: work.text_as_json,
     })
 }
 
@@ -43,6 +86,52 @@ fn run(sql: &str, cx: &Context<'_>) -> Result<Rewrite, Error> {
 struct Edit {
     at: usize,
     text: String,
+}
+
+/// What came out so far.
+struct Work {
+    edits: Vec<Edit>,
+    timeout: Option<Duration>,
+    text_as_json: usize,
+}
+
+/// All that one statement's annotations ask for.
+#[derive(Default)]
+struct Wanted {
+    include: Option<Include>,
+    upsert: Option<(Upsert, usize)>,
+    timeout: Option<Duration>,
+}
+
+impl Wanted {
+    /// Puts directives together. Several `@include` add up; of `@timeout` and `@upsert` there is one.
+    fn of(directives: Vec<Located>) -> Result<Self, Error> {
+        let mut wanted = Self::default();
+        for Located { directive, at } in directives {
+            let twice = |name: &str| {
+                Error::new(
+                    ErrorKind::Syntax,
+                    format!("@{name} is given twice for one statement"),
+                )
+                .at(at)
+            };
+            match directive {
+                Directive::Include(more) => match &mut wanted.include {
+                    Some(include) => include.add(more)?,
+                    None => wanted.include = Some(more),
+                },
+                Directive::Upsert(upsert) => match wanted.upsert {
+                    Some(_) => return Err(twice("upsert")),
+                    None => wanted.upsert = Some((upsert, at)),
+                },
+                Directive::Timeout(limit) => match wanted.timeout {
+                    Some(_) => return Err(twice("timeout")),
+                    None => wanted.timeout = Some(limit),
+                },
+            }
+        }
+        Ok(wanted)
+    }
 }
 
 fn directives_of(sql: &str, statement: &Statement<'_>) -> Result<Vec<Located>, Error> {
@@ -54,26 +143,40 @@ fn directives_of(sql: &str, statement: &Statement<'_>) -> Result<Vec<Located>, E
     Ok(directives)
 }
 
-fn apply(
-    _statement: &Statement<'_>,
-    directives: Vec<Located>,
-    _cx: &Context<'_>,
-    _edits: &mut Vec<Edit>,
-    timeout: &mut Option<Duration>,
-) -> Result<(), Error> {
-    use crate::error::ErrorKind;
-    for Located { directive, at } in directives {
-        match directive {
-            Directive::Timeout(limit) => {
-                *timeout = Some(timeout.map_or(limit, |shorter: Duration| shorter.min(limit)));
-            }
-            Directive::Include(_) | Directive::Upsert(_) => {
-                let message = "the directive is recognised but not built yet";
-                return Err(Error::new(ErrorKind::NotSupported, message).at(at));
+impl Work {
+    fn apply(
+        &mut self,
+        sql: &str,
+        statement: &Statement<'_>,
+        wanted: Wanted,
+        json: JsonColumns,
+        cx: &Context<'_>,
+    ) -> Result<(), Error> {
+        if let Some(limit) = wanted.timeout {
+            self.timeout = Some(self.timeout.map_or(limit, |other| other.min(limit)));
+        }
+        if wanted.include.is_none() && wanted.upsert.is_none() {
+            return Ok(());
+        }
+        let depths = depths(&statement.tokens);
+        let cursor = Cursor::new(sql, &statement.tokens, &depths);
+        let main = main_clause::find(&cursor)?;
+        if let Some((upsert, at)) = &wanted.upsert {
+            upsert::apply(&cursor, &main, upsert, *at, cx, &mut self.edits)?;
+        }
+        if let Some(include) = &wanted.include {
+            let json = if main.wrapped {
+                JsonColumns::Cast
+            } else {
+                json
+            };
+            let added = include::apply(&cursor, &main, include, json, cx, &mut self.edits)?;
+            if json == JsonColumns::Text {
+                self.text_as_json = added;
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The text with all edits made; edits at one place keep their order.

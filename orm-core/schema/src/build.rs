@@ -31,6 +31,7 @@ use crate::types::{TypeCategory, TypeDef, TypeId, TypeKind, TypeRef};
 pub struct CatalogBuilder {
     tables: Vec<TableBuilder>,
     enums: Vec<(String, Vec<String>)>,
+    types: Vec<(TypeDef, TypeCategory)>,
 }
 
 /// Builds one table of a [`CatalogBuilder`].
@@ -63,6 +64,13 @@ impl CatalogBuilder {
         self
     }
 
+    /// Adds any other type; columns of that type name get its oid and category.
+    #[must_use]
+    pub fn type_def(mut self, def: TypeDef, category: TypeCategory) -> Self {
+        self.types.push((def, category));
+        self
+    }
+
     /// The catalog, version 1. References to tables that were not added are dropped.
     pub fn build(self) -> Catalog {
         let mut next = FIRST_OID;
@@ -70,24 +78,30 @@ impl CatalogBuilder {
             next += 1;
             next
         };
-        let types: Vec<TypeDef> = self
-            .enums
-            .into_iter()
-            .map(|(name, labels)| TypeDef {
-                id: TypeId(oid()),
-                schema: "public".to_owned(),
-                name,
-                kind: TypeKind::Enum { labels },
-            })
-            .collect();
+        let enums = self.enums.into_iter().map(|(name, labels)| {
+            let (id, schema) = (TypeId(oid()), "public".to_owned());
+            (
+                TypeDef {
+                    id,
+                    schema,
+                    name,
+                    kind: TypeKind::Enum { labels },
+                },
+                TypeCategory::Enum,
+            )
+        });
+        let types: Vec<(TypeDef, TypeCategory)> = enums.chain(self.types).collect();
         let mut builders = self.tables;
         for builder in &mut builders {
             builder.table.id = TableId(oid());
             for column in &mut builder.table.columns {
-                if let Some(def) = types.iter().find(|def| def.name == column.data_type.name) {
+                let known = types
+                    .iter()
+                    .find(|(def, _)| def.name == column.data_type.name);
+                if let Some((def, category)) = known {
                     column.data_type.id = def.id;
                     column.data_type.schema.clone_from(&def.schema);
-                    column.data_type.category = TypeCategory::Enum;
+                    column.data_type.category = *category;
                 }
             }
         }
@@ -104,7 +118,7 @@ impl CatalogBuilder {
             .into_iter()
             .map(|builder| builder.finish(&ids))
             .collect();
-        Catalog::new(1, tables, types)
+        Catalog::new(1, tables, types.into_iter().map(|(def, _)| def).collect())
     }
 }
 
@@ -154,6 +168,15 @@ impl TableBuilder {
     pub fn generated(mut self) -> Self {
         if let Some(column) = self.table.columns.last_mut() {
             column.generated = Some(Generated::Stored);
+        }
+        self
+    }
+
+    /// Gives the last column a default.
+    #[must_use]
+    pub fn with_default(mut self) -> Self {
+        if let Some(column) = self.table.columns.last_mut() {
+            column.has_default = true;
         }
         self
     }

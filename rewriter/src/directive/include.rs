@@ -46,6 +46,16 @@ pub struct Order {
     pub descending: bool,
 }
 
+impl Include {
+    /// Takes in another `@include` of the same statement.
+    pub(crate) fn add(&mut self, other: Self) -> Result<(), Error> {
+        other
+            .nodes
+            .into_iter()
+            .try_for_each(|node| merge(&mut self.nodes, node))
+    }
+}
+
 impl Node {
     fn has_arguments(&self) -> bool {
         !self.order.is_empty()
@@ -66,8 +76,15 @@ pub(super) fn understand(call: Call) -> Result<Include, Error> {
             let message = format!("relations can be nested {DEEPEST} deep at most");
             return Err(Error::new(ErrorKind::TooComplex, message).at(step.name.at));
         }
-        let nodes = steps.into_iter().map(node).collect::<Result<Vec<_>, _>>()?;
-        merge(&mut include.nodes, nodes.into_iter())?;
+        let mut chain = None;
+        for step in steps.into_iter().rev() {
+            let mut node = node(step)?;
+            node.children.extend(chain);
+            chain = Some(node);
+        }
+        chain
+            .into_iter()
+            .try_for_each(|node| merge(&mut include.nodes, node))?;
     }
     match include.nodes.is_empty() {
         true => Err(wrong_value(
@@ -79,40 +96,32 @@ pub(super) fn understand(call: Call) -> Result<Include, Error> {
     }
 }
 
-/// Puts a chain of relations into the forest, sharing the steps that are there.
-pub(crate) fn merge(
-    level: &mut Vec<Node>,
-    mut chain: impl Iterator<Item = Node>,
-) -> Result<(), Error> {
-    let Some(node) = chain.next() else {
+/// Puts a relation and those below it into a forest, sharing what is there.
+fn merge(level: &mut Vec<Node>, mut node: Node) -> Result<(), Error> {
+    let Some(slot) = level
+        .iter_mut()
+        .find(|other| other.relation.text == node.relation.text)
+    else {
+        level.push(node);
         return Ok(());
     };
-    let known = level
-        .iter()
-        .position(|other| other.relation.text == node.relation.text);
-    let slot = match known.and_then(|index| level.get_mut(index)) {
-        Some(slot) => {
-            if slot.has_arguments() && node.has_arguments() {
-                let message = format!("\"{}\" is given arguments twice", node.relation.text);
-                return Err(Error::new(ErrorKind::Syntax, message)
-                    .at(node.relation.at)
-                    .hinted("Paths that share a relation share its arguments; write them once."));
-            }
-            if node.has_arguments() {
-                let children = std::mem::take(&mut slot.children);
-                *slot = Node { children, ..node };
-            }
-            slot
-        }
-        None => {
-            level.push(node);
-            match level.last_mut() {
-                Some(slot) => slot,
-                None => return Ok(()),
-            }
-        }
-    };
-    merge(&mut slot.children, chain)
+    if slot.has_arguments() && node.has_arguments() {
+        let message = format!("\"{}\" is given arguments twice", node.relation.text);
+        return Err(Error::new(ErrorKind::Syntax, message)
+            .at(node.relation.at)
+            .hinted("Paths that share a relation share its arguments; write them once."));
+    }
+    let children = std::mem::take(&mut node.children);
+    if node.has_arguments() {
+        let known = std::mem::take(&mut slot.children);
+        *slot = Node {
+            children: known,
+            ..node
+        };
+    }
+    children
+        .into_iter()
+        .try_for_each(|child| merge(&mut slot.children, child))
 }
 
 fn node(step: Call) -> Result<Node, Error> {
@@ -144,7 +153,13 @@ fn node(step: Call) -> Result<Node, Error> {
                 once(&columns, &label)?;
                 columns = Some(names(value, "\"columns\"", at)?);
             }
-            _ => return Err(unknown_argument(&label, &step.name.text, ARGUMENTS)),
+            _ => {
+                return Err(unknown_argument(
+                    &label,
+                    &format!("\"{}\"", step.name.text),
+                    ARGUMENTS,
+                ));
+            }
         }
     }
     Ok(Node {

@@ -1,0 +1,226 @@
+//! The rule `@include`: related rows as JSON, in a column behind the statement's own.
+//!
+//! # What it does
+//!
+//! For every relation that is named, a column is added whose value is a JSON array (to-many, `[]` if there are no
+//! rows) or a JSON object (to-one, NULL if there is no row). The statement's own text stays as it is; its rows,
+//! their number and their order don't change. Keys are taken from the base table, the first in FROM, whether or
+//! not they are in the select list.
+//!
+//! ```sql
+//! /* @include(books(columns: [title])) */ SELECT name FROM author a WHERE id = $1
+//! ```
+//!
+//! becomes
+//!
+//! ```sql
+//! /* … */ SELECT name, (SELECT coalesce('[' || string_agg('{"title":' || coalesce(to_json("_i1"."title")::text,
+//! 'null') || '}', ',') || ']', '[]') FROM "public"."book" AS "_i1" WHERE "_i1"."author_id" = "a"."id")::json
+//! AS "books" FROM author a WHERE id = $1
+//! ```
+//!
+//! # Why this form
+//!
+//! A subquery in the select list can't change the base rows, however they are made, and siblings don't multiply
+//! one another. JSON text is put together by concatenation, which costs the server less than `row_to_json` (see
+//! [`encode`]). Where the statement reads one whole table, or the related table has no index to find a parent's
+//! rows by, all parents' rows are gathered in one grouped subquery instead, which is joined.
+
+mod emit;
+mod encode;
+mod filter;
+mod plan;
+
+use orm_schema::{RelationKind, Table};
+
+use super::cursor::{Cursor, quoted};
+use super::label::Label;
+use super::main_clause::Main;
+use super::select::{Select, Shape, TableRef, outline};
+use super::{Edit, JsonColumns, names};
+use crate::Context;
+use crate::directive::Include;
+use crate::error::{Error, ErrorKind};
+use crate::nearest::suggestion;
+use emit::Emitter;
+use plan::{Load, Planner};
+
+/// Plans the edits that carry out an `@include`; gives the number of columns added.
+pub(super) fn apply(
+    cursor: &Cursor<'_>,
+    main: &Main,
+    include: &Include,
+    json: JsonColumns,
+    cx: &Context<'_>,
+    edits: &mut Vec<Edit>,
+) -> Result<usize, Error> {
+    let select = outline(cursor, main)?;
+    let table = base_table(&select, cx)?;
+    let mut planner = Planner::new(cursor.sql, *cx);
+    check_first(&select, table, include, cx)?;
+    let loads = planner.plan(table, &include.nodes)?;
+    for (load, node) in loads.iter().zip(&include.nodes) {
+        check_label(&select, load, node.relation.at, cx)?;
+    }
+    let mut emitter = Emitter::new(*cx, planner.into_aliases());
+    let parent = select.base.handle();
+    let mut columns = Vec::new();
+    let mut joins = String::new();
+    for load in &loads {
+        let value = if is_grouped(load, &select, cx) {
+            let grouped = emitter.grouped(load, &parent);
+            joins.push_str(&grouped.join);
+            grouped.value
+        } else {
+            emitter.correlated(load, &parent)
+        };
+        let cast = if json == JsonColumns::Cast {
+            "::json"
+        } else {
+            ""
+        };
+        columns.push(format!("{value}{cast} AS {}", quoted(&load.relation.name)));
+    }
+    if !joins.is_empty() {
+        // A bare star would take in the joined columns too.
+        for (_, at) in select
+            .labels
+            .iter()
+            .filter(|(label, _)| *label == Label::Star)
+        {
+            edits.push(Edit {
+                at: *at,
+                text: format!("{parent}."),
+            });
+        }
+        edits.push(Edit {
+            at: select.base.end,
+            text: joins,
+        });
+    }
+    let comma = if select.list_is_empty { " " } else { ", " };
+    edits.push(Edit {
+        at: select.list_end,
+        text: format!("{comma}{}", columns.join(", ")),
+    });
+    Ok(columns.len())
+}
+
+fn base_table<'c>(select: &Select, cx: &Context<'c>) -> Result<&'c Table, Error> {
+    let TableRef {
+        schema,
+        name,
+        start,
+        ..
+    } = &select.base;
+    if let Some(table) = cx.catalog.resolve(schema.as_deref(), name, cx.search_path) {
+        return Ok(table);
+    }
+    let visible = |table: &&Table| match schema {
+        Some(schema) => table.schema == *schema,
+        None => cx.search_path.contains(&table.schema),
+    };
+    let known: Vec<&str> = cx
+        .catalog
+        .tables()
+        .filter(visible)
+        .map(|table| table.name.as_str())
+        .collect();
+    Err(Error::new(
+        ErrorKind::UndefinedTable,
+        format!("table \"{name}\" does not exist"),
+    )
+    .at(*start)
+    .hinted(suggestion(name, "tables", known)))
+}
+
+/// Refuses a relation that is not the first table's but another one's, and says so.
+fn check_first(
+    select: &Select,
+    table: &Table,
+    include: &Include,
+    cx: &Context<'_>,
+) -> Result<(), Error> {
+    for node in &include.nodes {
+        let name = &node.relation;
+        if names::relation(cx.catalog, table, name).is_ok() {
+            continue;
+        }
+        let owner = select.tables.iter().skip(1).find(|other| {
+            cx.catalog
+                .resolve(other.schema.as_deref(), &other.name, cx.search_path)
+                .is_some_and(|other| names::relation(cx.catalog, other, name).is_ok())
+        });
+        if let Some(owner) = owner {
+            let (name, first, owner) = (&name.text, &table.name, &owner.name);
+            let message =
+                format!("table \"{first}\", the first in FROM, has no relation \"{name}\"");
+            return Err(Error::new(ErrorKind::UndefinedColumn, message)
+                .at(node.relation.at)
+                .hinted(format!(
+                    "\"{owner}\" has one: put that table first in FROM."
+                )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a relation whose name the result has already as a column.
+fn check_label(select: &Select, load: &Load<'_>, at: usize, cx: &Context<'_>) -> Result<(), Error> {
+    let name = load.relation.name.as_str();
+    let has = |table: &TableRef| {
+        cx.catalog
+            .resolve(table.schema.as_deref(), &table.name, cx.search_path)
+            .is_some_and(|table| table.column(name).is_some())
+    };
+    let taken = select.labels.iter().any(|(label, _)| match label {
+        Label::Named(other) => other == name,
+        Label::Star => select.tables.iter().any(has),
+        Label::QualifiedStar(owner) => select
+            .tables
+            .iter()
+            .any(|table| table.handle_name() == owner && has(table)),
+        Label::Other => false,
+    });
+    match taken {
+        true => Err(Error::new(
+            ErrorKind::DuplicateColumn,
+            format!("the statement has a column \"{name}\" already"),
+        )
+        .at(at)
+        .hinted("Give that column another name with AS.")),
+        false => Ok(()),
+    }
+}
+
+/// Whether all parents' rows are gathered at once.
+///
+/// Worth it if every parent is wanted, or if finding one parent's rows means reading the whole table. Only over a
+/// single base table: a join more can't disturb it.
+fn is_grouped(load: &Load<'_>, select: &Select, cx: &Context<'_>) -> bool {
+    if !load.relation.is_to_many() || load.limit.is_some() {
+        return false;
+    }
+    match select.shape {
+        Shape::Whole => true,
+        Shape::Filtered => !has_index(load, cx),
+        Shape::Other => false,
+    }
+}
+
+/// Whether an index finds one parent's rows.
+fn has_index(load: &Load<'_>, cx: &Context<'_>) -> bool {
+    let keys: Vec<&str> = load
+        .relation
+        .pairs
+        .iter()
+        .map(|pair| pair.remote.as_str())
+        .collect();
+    match &load.relation.kind {
+        RelationKind::ManyToMany(via) => cx
+            .catalog
+            .table(via.table)
+            .is_some_and(|table| table.finds_by(&keys)),
+        _ => load.target.finds_by(&keys),
+    }
+}
