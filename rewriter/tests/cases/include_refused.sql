@@ -58,9 +58,6 @@ SELECT id FROM author /* @include(books.autor) */
 # case: a relation of another table in FROM
 /* @include(books) */ SELECT * FROM book_tag JOIN tag t ON t.id = tag_id JOIN book ON true
 
-# case: the column is there already, by a star over a join
-/* @include(sender) */ SELECT * FROM message m JOIN "order" o ON true, author a, sample sender
-
 # case: a table without relations
 /* @include(x) */ SELECT * FROM two_keys
 
