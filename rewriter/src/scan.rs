@@ -27,6 +27,10 @@ impl Effects {
     pub const DISCARD_ALL: Self = Self(1 << 5);
     /// More than one statement.
     pub const SEVERAL: Self = Self(1 << 6);
+    /// `LOAD`: nobody can ask the server what a library has changed.
+    pub const LOAD: Self = Self(1 << 7);
+    /// May change a setting inside the transaction: the search path may be another from here on.
+    pub const LOCAL: Self = Self(1 << 8);
 
     /// Whether all of `other`'s flags are set.
     #[must_use]
@@ -38,6 +42,12 @@ impl Effects {
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// These flags without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether no flag is set.
@@ -96,6 +106,7 @@ enum Verb {
     Discard,
     Deallocate,
     Prepare,
+    Rollback,
     Body,
 }
 
@@ -194,6 +205,7 @@ impl Scanner<'_> {
         let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
         self.verb = match word.first().map(u8::to_ascii_lowercase) {
             Some(b's') if is("set") => Verb::Set,
+            Some(b'r') if is("rollback") => Verb::Rollback,
             Some(b'r') if is("reset") => self.mark(Effects::SETTINGS, Verb::Plain),
             Some(b'd') if is("discard") => self.mark(
                 Effects::SETTINGS | Effects::STATE | Effects::DEALLOCATE,
@@ -205,7 +217,8 @@ impl Scanner<'_> {
             Some(b'd') if is("declare") => Verb::Declare,
             Some(b'd') if is("drop") => self.mark(Effects::DDL | Effects::STATE, Verb::Plain),
             Some(b'd') if is("do") => Verb::Body,
-            Some(b'l' | b'u') if is("listen") || is("unlisten") || is("load") => {
+            Some(b'l') if is("load") => self.mark(Effects::LOAD, Verb::Plain),
+            Some(b'l' | b'u') if is("listen") || is("unlisten") => {
                 self.mark(Effects::STATE, Verb::Plain)
             }
             Some(b'p') if is("prepare") => Verb::Prepare,
@@ -234,7 +247,9 @@ impl Scanner<'_> {
         match self.verb {
             Verb::Set if self.words == 2 => {
                 // SET LOCAL, SET TRANSACTION and SET CONSTRAINTS end with the transaction.
-                if !(is("local") || is("transaction") || is("constraints")) {
+                if is("local") {
+                    self.effects |= Effects::LOCAL;
+                } else if !(is("transaction") || is("constraints")) {
                     self.effects |= Effects::SETTINGS;
                 }
             }
@@ -243,6 +258,8 @@ impl Scanner<'_> {
                     self.effects |= Effects::STATE;
                 }
             }
+            // ROLLBACK TO a savepoint takes back settings that were made since.
+            Verb::Rollback if is("to") => self.effects |= Effects::LOCAL,
             Verb::Discard if is("all") => self.effects |= Effects::DISCARD_ALL,
             Verb::Declare if is("hold") => self.effects |= Effects::STATE,
             Verb::Create if is("temp") || is("temporary") || is("pg_temp") => {
@@ -407,7 +424,6 @@ mod tests {
             "INSERT INTO t VALUES ('SET x = 1; LISTEN a')",
             "SELECT $$ @include set_config( $$, $1, 'it''s'",
             "BEGIN",
-            "SET LOCAL search_path = a",
             "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
             "SELECT pg_advisory_xact_lock(1)",
             "PREPARE TRANSACTION 'x'",
@@ -450,7 +466,6 @@ mod tests {
             "select PG_TRY_ADVISORY_LOCK_SHARED(1)",
             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
             "PREPARE a AS SELECT 1",
-            "LOAD 'auto_explain'",
             "SELECT E'a\\'; LISTEN x', 1; LISTEN y",
         ] {
             assert!(effects(sql).contains(Effects::STATE), "{sql}");
@@ -476,6 +491,10 @@ mod tests {
         assert!(!effects("SELECT 1;;  ").contains(Effects::SEVERAL));
         assert!(effects("DISCARD ALL").contains(Effects::DISCARD_ALL));
         assert!(effects("CREATE TABLE a (b int)").contains(Effects::DDL));
+        assert_eq!(effects("LOAD 'auto_explain'"), Effects::LOAD);
+        assert_eq!(effects("SET LOCAL search_path = a"), Effects::LOCAL);
+        assert_eq!(effects("ROLLBACK TO SAVEPOINT a"), Effects::LOCAL);
+        assert_eq!(effects("ROLLBACK"), Effects::NONE);
     }
 
     proptest::proptest! {

@@ -1,5 +1,28 @@
-//! The Postgres wing.
+//! The Postgres wing: from a driver's bytes to the server's and back.
+//!
+//! [`wing::Wing`] is what all sessions share; [`session::Session`] is one client's. The way of a request:
+//! `stream` reads it, `request` says what it means, `plan` rewrites it if it is annotated, `transaction` gets it
+//! a connection, `reply` leads the answer back.
 
+pub mod admin;
 pub mod auth;
+pub mod cancel;
+pub mod catalogs;
 pub mod connect;
+pub mod fault;
+pub mod handles;
 pub mod handshake;
+mod login;
+pub mod parameters;
+mod plan;
+pub mod pools;
+mod replication;
+pub mod reply;
+mod request;
+pub mod server;
+pub mod session;
+pub mod statement;
+mod stream;
+mod transaction;
+pub mod upstream;
+pub mod wing;

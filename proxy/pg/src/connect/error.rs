@@ -166,6 +166,12 @@ impl From<Broken> for ConnectError {
     }
 }
 
+impl From<TlsError> for ConnectError {
+    fn from(error: TlsError) -> Self {
+        Kind::Tls(error).into()
+    }
+}
+
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
         Kind::Lost(Broken::Io(error)).into()

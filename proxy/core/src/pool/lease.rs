@@ -1,0 +1,100 @@
+//! A connection while a session holds it.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Connect, Connection, Pool};
+
+/// A leased connection. Dropped without [`Lease::release`], it is closed: nothing half-done goes back.
+pub struct Lease<C: Connect> {
+    pool: Arc<Pool<C>>,
+    connection: Option<C::Connection>,
+    generation: u64,
+}
+
+impl<C: Connect> Lease<C> {
+    pub(super) fn new(pool: Arc<Pool<C>>, connection: C::Connection, generation: u64) -> Self {
+        Self {
+            pool,
+            connection: Some(connection),
+            generation,
+        }
+    }
+
+    /// The pool that the connection belongs to.
+    pub fn pool(&self) -> &Arc<Pool<C>> {
+        &self.pool
+    }
+
+    /// Gives a clean connection back, unless it is too old or the pool has become smaller.
+    pub fn release(mut self) {
+        let settings = self.pool.settings.load();
+        let too_old = settings.max_age.is_some_and(|max| {
+            self.connection
+                .as_ref()
+                .is_some_and(|connection| connection.opened().elapsed() > max)
+        });
+        let too_many = self.pool.state.lock().total > settings.size;
+        drop(settings);
+        if too_old || too_many {
+            self.close();
+            return;
+        }
+        let pool = Arc::clone(&self.pool);
+        let next = Self {
+            pool: Arc::clone(&pool),
+            connection: self.connection.take(),
+            generation: self.generation,
+        };
+        pool.hand_over(next);
+    }
+
+    /// Closes the connection and frees its place.
+    pub fn close(mut self) {
+        self.end();
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn take(&mut self) -> Option<C::Connection> {
+        self.connection.take()
+    }
+
+    fn end(&mut self) {
+        if self.connection.take().is_some() {
+            self.pool.lost();
+        }
+    }
+
+    /// How long the connection has been open.
+    pub fn age(&self) -> std::time::Duration {
+        self.connection
+            .as_ref()
+            .map_or_else(Default::default, |c| Instant::now() - c.opened())
+    }
+}
+
+impl<C: Connect> Drop for Lease<C> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+// A lease holds its connection from `new` until one of the methods that consume it.
+#[expect(clippy::expect_used, reason = "the connection is only taken by methods that consume the lease")]
+impl<C: Connect> Deref for Lease<C> {
+    type Target = C::Connection;
+    fn deref(&self) -> &C::Connection {
+        self.connection.as_ref().expect("a lease holds a connection")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the connection is only taken by methods that consume the lease")]
+impl<C: Connect> DerefMut for Lease<C> {
+    fn deref_mut(&mut self) -> &mut C::Connection {
+        self.connection.as_mut().expect("a lease holds a connection")
+    }
+}

@@ -1,0 +1,159 @@
+//! What is known of each database's schema, loaded when a statement needs it, and again when it changed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use orm_schema::Catalog;
+use parking_lot::Mutex;
+use twinport_migrations::introspect;
+
+use crate::fault::Fault;
+use crate::pools::{Backend, PgPool};
+use crate::wing::Wing;
+
+static NEXT_VERSION: AtomicU64 = AtomicU64::new(1);
+
+/// A catalog that was loaded.
+pub struct Loaded {
+    /// Never used twice, so that what was made of another version is not found.
+    pub version: u64,
+    /// The schema.
+    pub catalog: Catalog,
+    fingerprint: u64,
+}
+
+/// One database's catalog.
+#[derive(Default)]
+pub struct Entry {
+    loaded: ArcSwapOption<Loaded>,
+    stateful: ArcSwap<HashSet<String>>,
+    stale: AtomicBool,
+    used: AtomicBool,
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl Entry {
+    /// The catalog, unless it is known to be out of date.
+    pub fn current(&self) -> Option<Arc<Loaded>> {
+        self.used.store(true, Ordering::Relaxed);
+        if self.stale.load(Ordering::Acquire) {
+            return None;
+        }
+        self.loaded.load_full()
+    }
+
+    /// Names of functions that change the session's state.
+    pub fn stateful(&self) -> arc_swap::Guard<Arc<HashSet<String>>> {
+        self.stateful.load()
+    }
+
+    fn schema_changed(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+}
+
+/// All databases' catalogs.
+#[derive(Default)]
+pub struct Catalogs {
+    entries: Mutex<HashMap<String, Arc<Entry>>>,
+}
+
+impl Catalogs {
+    /// The entry of a database, by the name of its settings.
+    pub fn entry(&self, database: &str) -> Arc<Entry> {
+        Arc::clone(self.entries.lock().entry(database.to_owned()).or_default())
+    }
+
+    /// Notes that a statement seen here changed the schema.
+    pub fn schema_changed(&self, backend: &Backend) {
+        backend.catalog.schema_changed();
+    }
+
+    /// Loads the catalog if it isn't there or is out of date; one at a time for each database.
+    ///
+    /// # Errors
+    /// When the database can't be asked.
+    pub async fn load(&self, wing: &Arc<Wing>, pool: &Arc<PgPool>) -> Result<(), Fault> {
+        let entry = Arc::clone(&pool.connector().catalog);
+        let _one = entry.loading.lock().await;
+        if entry.current().is_some() {
+            return Ok(());
+        }
+        // Before the question is asked: a change in the meantime makes it stale again.
+        entry.stale.store(false, Ordering::Release);
+        let loaded = read(wing, pool).await;
+        match loaded {
+            Ok((loaded, stateful)) => {
+                tracing::info!(database = pool.connector().database(), "catalog loaded");
+                entry.loaded.store(Some(Arc::new(loaded)));
+                entry.stateful.store(Arc::new(stateful));
+                Ok(())
+            }
+            Err(error) => {
+                entry.schema_changed();
+                Err(Fault::error(
+                    "08006",
+                    format_args!("the schema can't be read: {}", describe(&*error)),
+                ))
+            }
+        }
+    }
+
+    /// Looks whether schemas changed by others, for those catalogs that were used since the last look.
+    pub async fn look_for_changes(&self, wing: &Arc<Wing>, pools: Vec<Arc<PgPool>>) {
+        let mut seen = HashSet::new();
+        for pool in pools {
+            let backend = pool.connector();
+            if !seen.insert(backend.database().to_owned()) {
+                continue;
+            }
+            let entry = &backend.catalog;
+            let Some(loaded) = entry.loaded.load_full() else {
+                continue;
+            };
+            if !entry.used.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            let now = match wing.control(&pool).await {
+                Ok(client) => introspect::pg::fingerprint(&*client).await,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot look for schema changes");
+                    continue;
+                }
+            };
+            if now.is_ok_and(|now| now != loaded.fingerprint) {
+                tracing::info!(database = backend.database(), "the schema was changed elsewhere");
+                entry.schema_changed();
+            }
+        }
+    }
+}
+
+async fn read(
+    wing: &Arc<Wing>,
+    pool: &Arc<PgPool>,
+) -> Result<(Loaded, HashSet<String>), Box<dyn std::error::Error + Send + Sync>> {
+    let client = wing.control(pool).await?;
+    let fingerprint = introspect::pg::fingerprint(&*client).await?;
+    let catalog = introspect::pg::introspect(&*client).await?;
+    let stateful = introspect::pg::session_functions(&*client).await?;
+    let loaded = Loaded {
+        version: NEXT_VERSION.fetch_add(1, Ordering::Relaxed),
+        catalog,
+        fingerprint,
+    };
+    Ok((loaded, stateful))
+}
+
+/// An error with what caused it: tokio-postgres keeps the server's words there.
+fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

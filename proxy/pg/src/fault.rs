@@ -1,0 +1,155 @@
+//! Errors of our own: the one gate for text that a client may see, with SQLSTATE and what to do.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use twinport_core::pool::AcquireError;
+use twinport_wire::pg::backend::build;
+use twinport_wire::pg::backend::{Report, Status};
+
+use crate::connect::ConnectError;
+use crate::upstream::ExchangeError;
+
+/// An error that a client gets from us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Whether the connection ends with it.
+    pub fatal: bool,
+    /// SQLSTATE.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// More about it.
+    pub detail: Option<String>,
+    /// Where in the statement, in characters from 1.
+    pub position: Option<usize>,
+}
+
+impl Fault {
+    /// An error after which the session goes on.
+    pub fn error(code: &str, message: impl Display) -> Self {
+        Self {
+            fatal: false,
+            code: code.to_owned(),
+            message: message.to_string(),
+            hint: None,
+            detail: None,
+            position: None,
+        }
+    }
+
+    /// An error that ends the connection.
+    pub fn fatal(code: &str, message: impl Display) -> Self {
+        Self {
+            fatal: true,
+            ..Self::error(code, message)
+        }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Ends the connection.
+    #[must_use]
+    pub fn ending(mut self) -> Self {
+        self.fatal = true;
+        self
+    }
+
+    /// Bytes from the client that are no protocol.
+    pub fn protocol(error: &twinport_wire::Error) -> Self {
+        Self::fatal("08P01", error)
+    }
+
+    /// The server goes down.
+    pub fn going_down() -> Self {
+        Self::fatal("57P01", "the proxy is shutting down").hint("Connect again in a moment.")
+    }
+
+    /// The upstream connection broke while the client's request was on it.
+    pub fn upstream_lost(why: impl Display) -> Self {
+        Self::error("08006", format_args!("the connection to the database was lost: {why}")).hint(
+            "Whether the last statement took effect is not known; check before running it again.",
+        )
+    }
+
+    /// No upstream connection could be had.
+    pub fn no_upstream(error: &AcquireError<Arc<ConnectError>>) -> Self {
+        match error {
+            AcquireError::Timeout(after) => Self::error(
+                "53300",
+                format_args!("no database connection became free within {after:?}"),
+            )
+            .hint("All connections of the pool are busy: raise pool.size or pool.wait_timeout, or shorten transactions."),
+            AcquireError::Closed => Self::error("57P01", "the pool of this database was closed"),
+            AcquireError::Connect(error) => Self::connect(error),
+        }
+    }
+
+    /// The upstream refused or could not be reached.
+    pub fn connect(error: &ConnectError) -> Self {
+        let code = error.sqlstate();
+        let fault = Self::error(code, format_args!("cannot connect to the database: {error}"));
+        match code {
+            "08006" | "08001" => fault.hint("The database can't be reached at the moment; try again."),
+            _ => fault,
+        }
+    }
+
+    /// The statement's own time, given by `@timeout`, is over.
+    pub fn timed_out(after: std::time::Duration) -> Self {
+        Self::error("57014", format_args!("canceling statement due to @timeout({after:?})"))
+    }
+
+    /// The whole ErrorResponse.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        build::error_response(
+            &mut out,
+            &Report {
+                severity: if self.fatal { "FATAL" } else { "ERROR" },
+                code: &self.code,
+                message: &self.message,
+                detail: self.detail.as_deref(),
+                hint: self.hint.as_deref(),
+                position: self.position,
+            },
+        );
+        out
+    }
+
+    /// ErrorResponse and ReadyForQuery of an idle session.
+    pub fn to_bytes_ready(&self) -> Vec<u8> {
+        let mut out = self.to_bytes();
+        build::ready_for_query(&mut out, Status::Idle);
+        out
+    }
+}
+
+impl From<&ExchangeError> for Fault {
+    fn from(error: &ExchangeError) -> Self {
+        match error {
+            ExchangeError::Server { code, message, .. } => Self::error(code, message),
+            error => Self::upstream_lost(error),
+        }
+    }
+}
+
+impl From<&twinport_rewriter::Error> for Fault {
+    fn from(error: &twinport_rewriter::Error) -> Self {
+        Self {
+            fatal: false,
+            code: error.sqlstate().to_owned(),
+            message: error.message().to_string(),
+            hint: error.hint().map(ToOwned::to_owned),
+            detail: None,
+            position: error.position(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Settings of a session, and what the server has reported of them.
+//!
+//! [`Overrides`] is what a session has set beyond the server's own values; an upstream connection carries the
+//! overrides that were last applied to it, and only the difference is sent when the two meet. [`Reported`] is
+//! what ParameterStatus has told, so that a client always knows the truth about the connection it is on.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Settings that take the whole identity with them: dropped first, applied last.
+const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
+/// The settings that decide what a statement's names mean, and so whether a plan may be shared.
+const PLANNER: [&str; 3] = ["search_path", "role", "session_authorization"];
+
+/// What a session has set: name (lower case) to value, as `set_config` takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    values: BTreeMap<Box<str>, Box<str>>,
+    planner: u64,
+}
+
+impl Overrides {
+    /// Nothing set.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// From pairs; a later one wins.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let values = pairs
+            .into_iter()
+            .map(|(name, value)| (name.as_ref().to_ascii_lowercase().into(), value.as_ref().into()))
+            .collect();
+        Self::new(values)
+    }
+
+    fn new(values: BTreeMap<Box<str>, Box<str>>) -> Self {
+        let mut planner = 0;
+        let mut hasher = DefaultHasher::new();
+        for name in PLANNER {
+            if let Some(value) = values.get(name) {
+                (name, value).hash(&mut hasher);
+                planner = hasher.finish() | 1;
+            }
+        }
+        Self { values, planner }
+    }
+
+    /// A number that is equal where names mean the same: of `search_path` and the role. 0 if none is set.
+    #[must_use]
+    pub fn planner(&self) -> u64 {
+        self.planner
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// One value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(AsRef::as_ref)
+    }
+
+    /// Names and values in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    /// These, and those of `below` that these don't set.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        let mut values = below.values.clone();
+        values.extend(self.values.iter().map(|(n, v)| (n.clone(), v.clone())));
+        Self::new(values)
+    }
+
+    /// These without one.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let mut values = self.values.clone();
+        values.remove(name);
+        Self::new(values)
+    }
+
+    /// The SQL that turns a connection that carries `from` into one that carries `self`; `None` if equal.
+    #[must_use]
+    pub fn apply_after(&self, from: &Self) -> Option<String> {
+        if self.values == from.values {
+            return None;
+        }
+        let mut sql = String::new();
+        let identity_changes = IDENTITY.iter().any(|name| from.get(name) != self.get(name));
+        if identity_changes {
+            sql.push_str("RESET SESSION AUTHORIZATION; RESET ROLE; ");
+        }
+        for name in from.values.keys() {
+            if !self.values.contains_key(name) && !IDENTITY.contains(&&**name) {
+                sql.push_str("RESET ");
+                push_name(&mut sql, name);
+                sql.push_str("; ");
+            }
+        }
+        let plain = self.values.iter().filter(|(name, value)| {
+            !IDENTITY.contains(&&***name) && from.values.get(*name) != Some(*value)
+        });
+        let identity = IDENTITY
+            .iter()
+            .filter(|_| identity_changes)
+            .filter_map(|name| self.values.get_key_value(*name));
+        for (name, value) in plain.chain(identity) {
+            sql.push_str("SELECT pg_catalog.set_config(");
+            push_literal(&mut sql, name);
+            sql.push_str(", ");
+            push_literal(&mut sql, value);
+            sql.push_str(", false); ");
+        }
+        Some(sql)
+    }
+}
+
+/// A setting's name, quoted part by part: `app.tenant` has two.
+fn push_name(sql: &mut String, name: &str) {
+    for (i, part) in name.split('.').enumerate() {
+        if i > 0 {
+            sql.push('.');
+        }
+        sql.push('"');
+        sql.push_str(&part.replace('"', "\"\""));
+        sql.push('"');
+    }
+}
+
+/// A literal that means the same whatever `standard_conforming_strings` says.
+pub(crate) fn push_literal(sql: &mut String, text: &str) {
+    sql.push_str(if text.contains('\\') { " E'" } else { "'" });
+    for c in text.chars() {
+        match c {
+            '\'' => sql.push_str("''"),
+            '\\' => sql.push_str("\\\\"),
+            '\0' => {}
+            c => sql.push(c),
+        }
+    }
+    sql.push('\'');
+}
+
+/// What the server has said by ParameterStatus, name to value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    values: BTreeMap<Box<str>, Box<str>>,
+    hash: u64,
+}
+
+impl Reported {
+    /// From pairs; a later one wins.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut reported = Self::default();
+        for (name, value) in pairs {
+            reported.values.insert(name.as_ref().into(), value.as_ref().into());
+        }
+        reported.rehash();
+        reported
+    }
+
+    /// Takes a new value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.into(), value.into());
+        self.rehash();
+    }
+
+    fn rehash(&mut self) {
+        let mut hasher = DefaultHasher::new();
+        self.values.hash(&mut hasher);
+        self.hash = hasher.finish();
+    }
+
+    /// One value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(AsRef::as_ref)
+    }
+
+    /// Names and values in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    /// What a client that knows `known` must be told to know these.
+    pub fn news<'a>(&'a self, known: &'a Self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let equal = self.hash == known.hash;
+        self.iter()
+            .filter(move |(name, value)| !equal && known.get(name) != Some(value))
+    }
+
+    /// `server_version` as a number, e.g. 150004; 0 if it was not reported.
+    #[must_use]
+    pub fn server_version(&self) -> u32 {
+        let text = self.get("server_version").unwrap_or_default();
+        let mut parts = text
+            .split(|c: char| !c.is_ascii_digit())
+            .map(|part| part.parse::<u32>().unwrap_or(0));
+        let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        major * 10_000 + minor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_difference_is_applied() {
+        let from = Overrides::from_pairs([("a", "1"), ("b", "2"), ("app.tenant", "x")]);
+        let to = Overrides::from_pairs([("a", "1"), ("b", "it's \\"), ("c", "4")]);
+        assert_eq!(
+            to.apply_after(&from).as_deref(),
+            Some(
+                "RESET \"app\".\"tenant\"; SELECT pg_catalog.set_config('b',  E'it''s \\\\', false); \
+                 SELECT pg_catalog.set_config('c', '4', false); "
+            )
+        );
+        assert_eq!(to.apply_after(&to), None);
+    }
+
+    #[test]
+    fn the_role_is_dropped_first_and_applied_last() {
+        let from = Overrides::from_pairs([("role", "low")]);
+        let to = Overrides::from_pairs([("role", "other"), ("zz", "1")]);
+        assert_eq!(
+            to.apply_after(&from).as_deref(),
+            Some(
+                "RESET SESSION AUTHORIZATION; RESET ROLE; SELECT pg_catalog.set_config('zz', '1', false); \
+                 SELECT pg_catalog.set_config('role', 'other', false); "
+            )
+        );
+    }
+
+    #[test]
+    fn plans_are_kept_apart_by_search_path_and_role_alone() {
+        let plain = Overrides::from_pairs([("datestyle", "ISO")]);
+        let a = Overrides::from_pairs([("search_path", "a")]);
+        let b = Overrides::from_pairs([("search_path", "b")]);
+        assert_eq!(plain.planner(), 0);
+        assert_ne!(a.planner(), b.planner());
+        assert_ne!(a.planner(), Overrides::from_pairs([("role", "a")]).planner());
+    }
+
+    #[test]
+    fn news_is_what_differs() {
+        let old = Reported::from_pairs([("TimeZone", "UTC"), ("server_version", "18.1 (Debian)")]);
+        let mut new = old.clone();
+        assert_eq!(new.news(&old).count(), 0);
+        new.set("TimeZone", "Asia/Tokyo");
+        assert_eq!(new.news(&old).collect::<Vec<_>>(), [("TimeZone", "Asia/Tokyo")]);
+        assert_eq!(new.server_version(), 180_001);
+    }
+}

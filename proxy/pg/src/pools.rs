@@ -1,0 +1,321 @@
+//! The pools: one for each (database, user), made when the first client asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use twinport_config::{Database, Settings};
+use twinport_core::pool::{Connect, Pool, Quota};
+use twinport_core::stats::PoolStats;
+
+use crate::auth::{Credentials, Keyring};
+use crate::cancel::Target;
+use crate::catalogs::{Catalogs, Entry};
+use crate::connect::{ConnectError, Connected};
+use crate::server::Server;
+use crate::parameters::{Overrides, Reported};
+use crate::transaction::bounded;
+use crate::upstream::{ExchangeError, Upstream};
+
+/// A pool of this wing.
+pub type PgPool = Pool<Backend>;
+
+/// How long an idle connection may take to answer a check.
+const CHECK_BOUND: Duration = Duration::from_secs(5);
+
+/// Where a pool's connections go, and as whom.
+pub struct Backend {
+    server: Arc<Server>,
+    settings: Arc<Database>,
+    user: String,
+    credentials: Mutex<Credentials>,
+    /// What is known of the schema.
+    pub(crate) catalog: Arc<Entry>,
+    greetings: Mutex<HashMap<Vec<(String, String)>, Greeting>>,
+    stats: Arc<PoolStats>,
+}
+
+/// What a client is told at login, for the settings that it asked for.
+#[derive(Clone)]
+pub struct Greeting {
+    /// Its ParameterStatus messages.
+    pub reported: Arc<Reported>,
+    /// The search path that it begins with.
+    pub search_path: Arc<str>,
+}
+
+/// So many combinations of startup settings are remembered for each pool.
+const GREETINGS: usize = 256;
+
+impl Backend {
+    /// The upstream user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The name that clients ask for.
+    pub fn database(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The database's settings.
+    pub fn settings(&self) -> &Arc<Database> {
+        &self.settings
+    }
+
+    /// Where the server is, for people.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Takes what a client has just proven to know, for logins to come.
+    pub fn learn(&self, credentials: &Credentials) {
+        if self.settings.upstream.password.is_none() && *credentials != Credentials::None {
+            *self.credentials.lock() = credentials.clone();
+        }
+    }
+
+    /// What we log in with.
+    pub(crate) fn credentials(&self) -> Credentials {
+        match &self.settings.upstream.password {
+            Some(password) => Credentials::Password(password.reveal().to_owned()),
+            None => self.credentials.lock().clone(),
+        }
+    }
+
+    /// Opens a connection with the database's own settings and `more`.
+    pub(crate) async fn open(&self, more: &[(&str, &str)]) -> Result<Connected, ConnectError> {
+        let own = self.settings.settings.iter();
+        let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+        let parameters: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
+        self.server
+            .connect(
+                &self.user,
+                &parameters,
+                self.credentials(),
+                self.settings.pool.connect_timeout,
+            )
+            .await
+    }
+
+    /// What was told to a client of the same startup settings before.
+    pub fn greeting(&self, baseline: &Overrides) -> Option<Greeting> {
+        self.greetings.lock().get(&greeting_key(baseline)).cloned()
+    }
+
+    /// Remembers what a client was told.
+    pub fn remember(&self, baseline: &Overrides, greeting: Greeting) {
+        let mut greetings = self.greetings.lock();
+        if greetings.len() >= GREETINGS {
+            greetings.clear();
+        }
+        greetings.insert(greeting_key(baseline), greeting);
+    }
+}
+
+/// What decides the greeting: everything but the name that the client gives itself, which differs too often.
+fn greeting_key(baseline: &Overrides) -> Vec<(String, String)> {
+    baseline
+        .iter()
+        .filter(|(name, _)| *name != "application_name")
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+impl Connect for Backend {
+    type Connection = Upstream;
+    type Error = Arc<ConnectError>;
+
+    async fn connect(&self) -> Result<Upstream, Arc<ConnectError>> {
+        let connected = self.open(&[]).await.map_err(Arc::new)?;
+        self.stats.opened.add(1);
+        let target = Target {
+            server: Arc::clone(&self.server),
+            pid: connected.pid,
+            secret: connected.secret,
+        };
+        let reported = Reported::from_pairs(connected.parameters);
+        let mut upstream = Upstream::new(connected.stream, reported, target);
+        upstream.inbound = connected.leftover;
+        Ok(upstream)
+    }
+
+    async fn check(&self, mut connection: Upstream) -> Option<Upstream> {
+        let answered = tokio::time::timeout(CHECK_BOUND, connection.ping()).await;
+        matches!(answered, Ok(Ok(()))).then_some(connection)
+    }
+}
+
+/// What pools share with the rest of the wing.
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    /// The databases' catalogs.
+    pub catalogs: &'a Catalogs,
+    /// Keys derived from passwords.
+    pub keyring: &'a Keyring,
+}
+
+/// All pools.
+#[derive(Default)]
+pub struct Pools {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pools: HashMap<Key, Arc<PgPool>>,
+    quotas: HashMap<String, Arc<Quota>>,
+    servers: HashMap<String, Arc<Server>>,
+}
+
+/// What tells pools apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    database: String,
+    user: String,
+    /// Whether it is the one for our own questions.
+    control: bool,
+}
+
+impl Pools {
+    /// The pool of a database and a user, made if it is not there.
+    ///
+    /// # Errors
+    /// When the upstream's TLS files can't be read.
+    pub fn get(
+        &self,
+        settings: &Settings,
+        database: &Arc<Database>,
+        user: &str,
+        shared: Shared<'_>,
+        control: bool,
+    ) -> Result<Arc<PgPool>, ConnectError> {
+        let key = Key {
+            database: database.name.clone(),
+            user: user.to_owned(),
+            control,
+        };
+        let mut state = self.state.lock();
+        if let Some(pool) = state.pools.get(&key) {
+            return Ok(Arc::clone(pool));
+        }
+        let server = match state.servers.get(&database.name) {
+            Some(server) => Arc::clone(server),
+            None => {
+                let server = Arc::new(Server::new(&database.upstream, shared.keyring.clone())?);
+                state.servers.insert(database.name.clone(), Arc::clone(&server));
+                server
+            }
+        };
+        let mut pool_settings = settings.pool_for(database, user);
+        let quota = if control {
+            pool_settings.size = 1;
+            pool_settings.min_idle = 0;
+            pool_settings.idle_timeout = Some(Duration::from_secs(60));
+            Quota::new(None)
+        } else {
+            let max = pool_settings.max_connections;
+            Arc::clone(
+                state
+                    .quotas
+                    .entry(database.name.clone())
+                    .or_insert_with(|| Quota::new(max)),
+            )
+        };
+        let stats = Arc::new(PoolStats::default());
+        let backend = Backend {
+            server,
+            settings: Arc::clone(database),
+            user: database.upstream.user.clone().unwrap_or_else(|| user.to_owned()),
+            credentials: Mutex::new(Credentials::None),
+            catalog: shared.catalogs.entry(&database.name),
+            greetings: Mutex::default(),
+            stats: Arc::clone(&stats),
+        };
+        let pool = Pool::new(backend, pool_settings, quota, stats);
+        state.pools.insert(key, Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    /// The clients' pools, with the user that each is for.
+    pub fn list(&self) -> Vec<(String, Arc<PgPool>)> {
+        let mut pools: Vec<_> = self
+            .state
+            .lock()
+            .pools
+            .iter()
+            .filter(|(key, _)| !key.control)
+            .map(|(key, pool)| (key.user.clone(), Arc::clone(pool)))
+            .collect();
+        pools.sort_by(|(a_user, a), (b_user, b)| {
+            (a.connector().database(), a_user).cmp(&(b.connector().database(), b_user))
+        });
+        pools
+    }
+
+    /// Upkeep of all pools.
+    pub fn maintain(&self) {
+        let pools: Vec<_> = self.state.lock().pools.values().cloned().collect();
+        for pool in pools {
+            pool.maintain();
+        }
+    }
+
+    /// Closes the pools that `keep` does not want any more; who holds a lease finishes.
+    pub fn retain(&self, keep: impl Fn(&PgPool) -> bool) {
+        let mut state = self.state.lock();
+        let gone: Vec<_> = state
+            .pools
+            .iter()
+            .filter(|(_, pool)| !keep(pool))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut closed = Vec::new();
+        for key in gone {
+            closed.extend(state.pools.remove(&key));
+            state.servers.remove(&key.database);
+            state.quotas.remove(&key.database);
+        }
+        drop(state);
+        for pool in closed {
+            pool.close();
+        }
+    }
+
+    /// Takes sizes and timeouts of new settings.
+    pub fn resize(&self, settings: &Settings) {
+        let state = self.state.lock();
+        for (key, pool) in state.pools.iter().filter(|(key, _)| !key.control) {
+            if let Some(database) = settings.database(&key.database) {
+                let pool_settings = settings.pool_for(&database, &key.user);
+                if let Some(quota) = state.quotas.get(&key.database) {
+                    quota.set_max(pool_settings.max_connections);
+                }
+                pool.resize(pool_settings);
+            }
+        }
+    }
+
+    /// Reads the upstreams' certificates again.
+    pub fn reload_tls(&self) {
+        for server in self.state.lock().servers.values() {
+            server.reload();
+        }
+    }
+
+    /// Closes everything.
+    pub fn close(&self) {
+        self.retain(|_| false);
+    }
+}
+
+/// Asks a connection for what a client is told at login.
+pub(crate) async fn greet(upstream: &mut Upstream) -> Result<Greeting, ExchangeError> {
+    let rows = bounded(upstream.run("SELECT pg_catalog.current_setting('search_path')")).await?;
+    let search_path = rows.into_iter().flatten().next().flatten().unwrap_or_default();
+    Ok(Greeting {
+        reported: Arc::clone(&upstream.reported),
+        search_path: search_path.into(),
+    })
+}

@@ -1,0 +1,506 @@
+//! What the server's answers mean to the session: which request each belongs to, and what the client sees.
+//!
+//! The session pushes one [`Expect`] for each request that it sends; [`Replies::take`] walks the frames that come
+//! back, reads no more than their headers, and says what of them goes to the client. Answers to requests of our
+//! own are dropped, answers to requests that never went upstream are put in at their place.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use twinport_wire::pg::backend::{self, Fields, Status};
+use twinport_wire::pg::frame::{self, Frame};
+
+use crate::statement::Statement;
+use crate::upstream::{PreparedKey, Upstream};
+
+/// An answer that is due.
+#[derive(Debug)]
+pub enum Expect {
+    /// All that a simple Query brings, up to ReadyForQuery. An error is replaced by the bytes, if there are any.
+    Query(Option<Box<[u8]>>),
+    /// ParseComplete, for the client or not.
+    Parse {
+        /// What is prepared.
+        key: PreparedKey,
+        /// The client's name for it, if the client asked; an error takes the name away again.
+        name: Option<Box<[u8]>>,
+        /// What replaces an error.
+        refusal: Option<Box<[u8]>>,
+    },
+    /// ParseComplete of our own: the statement is there already.
+    Parsed(Box<[u8]>),
+    /// BindComplete.
+    Bind(Option<Bound>),
+    /// CloseComplete, for the client or not.
+    Close {
+        /// Whether the client asked for it.
+        shown: bool,
+    },
+    /// RowDescription or NoData; of a statement, after ParameterDescription.
+    Describe(Option<Bound>),
+    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute,
+    /// FunctionCallResponse up to ReadyForQuery.
+    Function,
+    /// ReadyForQuery.
+    Sync,
+    /// Nothing from the server: bytes of our own, due here.
+    Own(Box<[u8]>),
+}
+
+/// The statement that a request concerns, and whether its client knows the result's columns.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The statement.
+    pub statement: Arc<Statement>,
+    /// Whether the client decodes rows by a description that it was given before.
+    pub described: bool,
+}
+
+impl Expect {
+    fn ends_with_ready(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Sync | Self::Function)
+    }
+}
+
+/// What [`Replies::take`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many bytes were handled; the rest is half a frame.
+    pub consumed: usize,
+    /// Whether all that was handled goes to the client as it is. Otherwise it is in the output already.
+    pub whole: bool,
+    /// Something that the session must look at.
+    pub event: Option<Event>,
+}
+
+/// What the session must act on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server said a last word (FATAL) and closes the connection: the whole ErrorResponse.
+    Fatal(Vec<u8>),
+    /// A statement was prepared under an older schema; the answer of its batch has not begun.
+    Stale,
+}
+
+/// The state of the answers.
+#[derive(Debug)]
+pub struct Replies {
+    queue: VecDeque<Expect>,
+    /// Bytes of the current frame that are still to come and go straight on.
+    passing: usize,
+    /// What the last ReadyForQuery said.
+    pub status: Status,
+    /// Whether the server reads COPY data.
+    pub copy_in: bool,
+    /// Whether the server skips to the next Sync, which has not been sent yet.
+    pub skipping: bool,
+    /// ReadyForQuery seen so far in this lease.
+    pub ready: usize,
+    /// Errors seen in this lease.
+    pub errors: usize,
+    /// Whether the client got something of the current batch.
+    begun: bool,
+    last_bound: Option<Bound>,
+    /// Whether a batch has begun whose Sync has not been sent.
+    pub unsynced: bool,
+    /// Statements whose result the client has been told of since the session last looked.
+    pub described: Vec<u64>,
+    /// Names whose Parse came to nothing since the session last looked.
+    pub failed_names: Vec<Box<[u8]>>,
+    /// The statement of the last [`Event::Stale`].
+    pub stale: Option<Arc<Statement>>,
+    /// Replaces the next "canceled" error: the statement's own time is over.
+    pub timed_out: Option<Box<[u8]>>,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            passing: 0,
+            status: Status::Idle,
+            copy_in: false,
+            skipping: false,
+            ready: 0,
+            errors: 0,
+            begun: false,
+            last_bound: None,
+            unsynced: false,
+            described: Vec::new(),
+            failed_names: Vec::new(),
+            stale: None,
+            timed_out: None,
+        }
+    }
+}
+
+impl Replies {
+    /// Notes an answer that is due.
+    pub fn push(&mut self, expect: Expect) {
+        if !matches!(expect, Expect::Own(_)) {
+            self.unsynced = !expect.ends_with_ready();
+        }
+        if let Expect::Bind(bound) = &expect {
+            self.last_bound.clone_from(bound);
+        }
+        // A failed batch is skipped up to its Sync: nothing before that will be answered.
+        if self.skipping {
+            if !matches!(expect, Expect::Sync) {
+                return;
+            }
+            self.skipping = false;
+        }
+        self.queue.push_back(expect);
+    }
+
+    /// The statement that was bound last.
+    pub fn last_bound(&self) -> Option<Bound> {
+        self.last_bound.clone()
+    }
+
+    /// Whether nothing is due.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many ReadyForQuery are due.
+    pub fn ready_due(&self) -> usize {
+        self.queue.iter().filter(|expect| expect.ends_with_ready()).count()
+    }
+
+    /// Whether the client has got half a frame.
+    pub fn is_mid_frame(&self) -> bool {
+        self.passing > 0
+    }
+
+    /// Forgets everything that is due.
+    pub fn clear(&mut self) {
+        *self = Self {
+            status: self.status,
+            ..Self::default()
+        };
+    }
+
+    /// Puts out answers of our own that stand first and have nothing before them to wait for.
+    pub fn flush_own(&mut self, out: &mut Vec<u8>) {
+        while let Some(own) = self.pop_own() {
+            out.extend_from_slice(&own);
+        }
+    }
+
+    fn pop_own(&mut self) -> Option<Box<[u8]>> {
+        let own = match self.queue.front_mut()? {
+            Expect::Own(bytes) => std::mem::take(bytes),
+            Expect::Parsed(_) => PARSE_COMPLETE.into(),
+            _ => return None,
+        };
+        self.queue.pop_front();
+        self.begun = true;
+        Some(own)
+    }
+
+    /// Walks `chunk`. What is not to go on as it is gets rebuilt into `out`.
+    ///
+    /// # Errors
+    /// When the bytes are no protocol.
+    pub fn take(
+        &mut self,
+        chunk: &[u8],
+        upstream: &mut Upstream,
+        retry: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Taken, twinport_wire::Error> {
+        let mut walk = Walk {
+            chunk,
+            at: 0,
+            shown_from: 0,
+            cut: false,
+            out,
+        };
+        let event = self.walk(&mut walk, upstream, retry)?;
+        let (consumed, cut) = (walk.at, walk.cut);
+        if cut {
+            walk.copy_up_to(consumed);
+        }
+        Ok(Taken {
+            consumed,
+            whole: !cut,
+            event,
+        })
+    }
+
+    fn walk(
+        &mut self,
+        walk: &mut Walk<'_>,
+        upstream: &mut Upstream,
+        retry: bool,
+    ) -> Result<Option<Event>, twinport_wire::Error> {
+        loop {
+            if self.passing > 0 {
+                let now = self.passing.min(walk.rest().len());
+                self.passing -= now;
+                walk.at += now;
+                if self.passing > 0 {
+                    return Ok(None);
+                }
+            }
+            let rest = walk.rest();
+            let Some(header) = frame::peek(rest)? else {
+                return Ok(None);
+            };
+            if streams(header.tag) {
+                self.own_before(walk);
+                self.begun = true;
+                self.passing = header.len;
+                continue;
+            }
+            let Some(bytes) = rest.get(..header.len) else {
+                if header.len <= twinport_core::scratch::SIZE / 2 {
+                    return Ok(None);
+                }
+                self.large(header.tag, walk, upstream);
+                self.passing = header.len;
+                continue;
+            };
+            let frame = Frame {
+                tag: header.tag,
+                bytes,
+            };
+            if let Some(event) = self.frame(frame, walk, upstream, retry)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Notes a frame that means something but is too large to be held: it goes on as it is.
+    fn large(&mut self, tag: u8, walk: &mut Walk<'_>, upstream: &mut Upstream) {
+        match tag {
+            backend::ROW_DESCRIPTION => self.note_description(walk),
+            backend::ERROR_RESPONSE => {
+                self.own_before(walk);
+                self.errors += 1;
+                self.copy_in = false;
+                self.skip_to_ready(upstream);
+            }
+            _ => self.own_before(walk),
+        }
+        self.begun = true;
+    }
+
+    /// Handles one whole frame of the kinds that mean something.
+    fn frame(
+        &mut self,
+        frame: Frame<'_>,
+        walk: &mut Walk<'_>,
+        upstream: &mut Upstream,
+        retry: bool,
+    ) -> Result<Option<Event>, twinport_wire::Error> {
+        let mut shown = true;
+        match frame.tag {
+            backend::ERROR_RESPONSE => return Ok(self.error(frame, walk, upstream, retry)),
+            backend::PARAMETER_STATUS => upstream.note_parameter(frame.body()),
+            backend::READY_FOR_QUERY => {
+                self.own_before(walk);
+                self.status = backend::ready_for_query(frame.body())?;
+                self.queue.pop_front();
+                self.copy_in = false;
+                self.begun = false;
+                self.ready += 1;
+            }
+            backend::PARSE_COMPLETE => {
+                self.own_before(walk);
+                if let Some(Expect::Parse { name, .. }) = self.queue.front() {
+                    shown = name.is_some();
+                    self.queue.pop_front();
+                }
+            }
+            backend::CLOSE_COMPLETE => {
+                self.own_before(walk);
+                if let Some(Expect::Close { shown: to_client }) = self.queue.front() {
+                    shown = *to_client;
+                    self.queue.pop_front();
+                }
+            }
+            backend::BIND_COMPLETE => {
+                self.own_before(walk);
+                if let Some(Expect::Bind(_)) = self.queue.front() {
+                    self.queue.pop_front();
+                }
+            }
+            backend::NO_DATA | backend::ROW_DESCRIPTION => self.note_description(walk),
+            backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
+                self.own_before(walk);
+                if let Some(Expect::Execute) = self.queue.front() {
+                    self.queue.pop_front();
+                    self.copy_in = false;
+                }
+            }
+            backend::COPY_IN | backend::COPY_BOTH => {
+                self.own_before(walk);
+                self.copy_in = true;
+                // The server ignores a Sync that it reads while it copies; libpq sends one with the Execute.
+                if matches!(self.queue.front(), Some(Expect::Execute)) {
+                    self.queue.retain(|expect| !matches!(expect, Expect::Sync));
+                    self.unsynced = true;
+                }
+            }
+            _ => self.own_before(walk),
+        }
+        if shown {
+            self.begun |= !matches!(frame.tag, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS);
+            walk.at += frame.bytes.len();
+        } else {
+            walk.skip(frame.bytes.len());
+        }
+        Ok(None)
+    }
+
+    /// Notes RowDescription or NoData.
+    fn note_description(&mut self, walk: &mut Walk<'_>) {
+        self.own_before(walk);
+        if let Some(Expect::Describe(bound)) = self.queue.front() {
+            self.described.extend(bound.as_ref().map(|bound| bound.statement.id));
+            self.queue.pop_front();
+        }
+    }
+
+    fn error(
+        &mut self,
+        frame: Frame<'_>,
+        walk: &mut Walk<'_>,
+        upstream: &mut Upstream,
+        retry: bool,
+    ) -> Option<Event> {
+        let fields = Fields::new(frame.body());
+        if matches!(fields.get(b'V').or(fields.get(b'S')), Some(b"FATAL" | b"PANIC")) {
+            walk.skip(frame.bytes.len());
+            return Some(Event::Fatal(frame.bytes.to_vec()));
+        }
+        self.errors += 1;
+        self.copy_in = false;
+        // Our own answers before the failing request were due before it.
+        if is_stale(&fields) && retry && !self.begun && self.ready_due() == 1 && self.note_stale() {
+            walk.skip(frame.bytes.len());
+            return Some(Event::Stale);
+        }
+        self.own_before(walk);
+        let mut replacement = None;
+        match self.queue.front_mut() {
+            Some(Expect::Query(refusal) | Expect::Parse { refusal, .. }) => replacement = refusal.take(),
+            _ => {}
+        }
+        if fields.code() == Some("57014")
+            && let Some(own) = self.timed_out.take()
+        {
+            replacement = Some(own);
+        }
+        self.skip_to_ready(upstream);
+        match replacement {
+            Some(own) => walk.replace(frame.bytes.len(), &own),
+            None => walk.at += frame.bytes.len(),
+        }
+        None
+    }
+
+    /// Takes the statement whose plan is out of date, if its client does not know its columns yet.
+    fn note_stale(&mut self) -> bool {
+        let failing = self
+            .queue
+            .iter()
+            .find(|expect| !matches!(expect, Expect::Own(_) | Expect::Parsed(_)));
+        let (Some(Expect::Bind(Some(bound))) | Some(Expect::Describe(Some(bound)))) = failing else {
+            return false;
+        };
+        if bound.described {
+            return false;
+        }
+        self.stale = Some(Arc::clone(&bound.statement));
+        true
+    }
+
+    /// The server skips what comes before the next Sync: none of it is answered, or has happened.
+    fn skip_to_ready(&mut self, upstream: &mut Upstream) {
+        while let Some(front) = self.queue.front() {
+            if front.ends_with_ready() {
+                return;
+            }
+            match self.queue.pop_front() {
+                Some(Expect::Parse { key, name, .. }) => {
+                    if upstream.unnamed == Some(key) {
+                        upstream.unnamed = None;
+                    }
+                    upstream.prepared.pop(&key);
+                    self.failed_names.extend(name);
+                }
+                Some(Expect::Parsed(name)) => self.failed_names.push(name),
+                _ => {}
+            }
+        }
+        self.skipping = true;
+    }
+
+    fn own_before(&mut self, walk: &mut Walk<'_>) {
+        while let Some(own) = self.pop_own() {
+            walk.insert(&own);
+        }
+    }
+}
+
+/// The whole message.
+const PARSE_COMPLETE: &[u8] = &[backend::PARSE_COMPLETE, 0, 0, 0, 4];
+
+/// Frames of which nothing but the header matters, and which may be large.
+fn streams(tag: u8) -> bool {
+    matches!(
+        tag,
+        backend::DATA_ROW
+            | backend::COPY_DATA
+            | backend::NOTIFICATION_RESPONSE
+            | backend::NOTICE_RESPONSE
+            | backend::FUNCTION_CALL_RESPONSE
+            | backend::PARAMETER_DESCRIPTION
+    )
+}
+
+fn is_stale(fields: &Fields<'_>) -> bool {
+    fields.code() == Some("0A000") && fields.get(b'R') == Some(b"RevalidateCachedQuery")
+}
+
+struct Walk<'a> {
+    chunk: &'a [u8],
+    at: usize,
+    shown_from: usize,
+    cut: bool,
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Walk<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.chunk.get(self.at..).unwrap_or_default()
+    }
+
+    fn copy_up_to(&mut self, end: usize) {
+        self.out
+            .extend_from_slice(self.chunk.get(self.shown_from..end).unwrap_or_default());
+        self.shown_from = end;
+        self.cut = true;
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.copy_up_to(self.at);
+        self.at += len;
+        self.shown_from = self.at;
+    }
+
+    fn insert(&mut self, bytes: &[u8]) {
+        self.copy_up_to(self.at);
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn replace(&mut self, len: usize, bytes: &[u8]) {
+        self.insert(bytes);
+        self.at += len;
+        self.shown_from = self.at;
+    }
+}

@@ -1,0 +1,278 @@
+//! What the client's messages mean: which go on with their original bytes, which are changed, which are
+//! answered here.
+
+use twinport_rewriter::scan::Effects;
+use twinport_wire::pg::backend::{self, Status};
+use twinport_wire::pg::frame::{self, HEADER};
+use twinport_wire::pg::frontend::{self, Target};
+
+use crate::fault::Fault;
+use crate::reply::Expect;
+use crate::session::{Refusing, Session, Step};
+
+mod extended;
+mod simple;
+
+pub(crate) use simple::deallocate;
+
+/// A frame from the client that isn't streamed must fit in memory.
+const MAX_MESSAGE: usize = 0x3fff_ffff;
+
+/// From this size on a Bind is passed on piece by piece.
+const LARGE_BIND: usize = 16 * 1024;
+
+/// What became of a frame.
+pub(crate) enum Did {
+    /// It is done with.
+    Done,
+    /// It has to wait for this.
+    Wait(Step),
+}
+
+impl Session {
+    /// Handles the requests in `bytes`; how many bytes are done with, and what stopped it.
+    pub(crate) fn take_requests(&mut self, bytes: &[u8]) -> (usize, Option<Step>) {
+        let mut at = 0;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            if self.passing > 0 {
+                let now = self.passing.min(rest.len());
+                self.pass(now, rest);
+                at += now;
+                if self.passing > 0 {
+                    return (at, None);
+                }
+                continue;
+            }
+            let header = match frame::peek(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => {
+                    self.needed = HEADER;
+                    return (at, None);
+                }
+                Err(error) => return (at, Some(Step::End(Fault::protocol(&error)))),
+            };
+            if self.held.is_none() {
+                match self.without_lease(header.tag, header.len, rest) {
+                    Unleased::Done => at += header.len,
+                    Unleased::Skip => self.passing = header.len,
+                    Unleased::Step(step) => return (at, Some(step)),
+                    Unleased::More => {
+                        self.needed = header.len;
+                        return (at, None);
+                    }
+                }
+                continue;
+            }
+            let Some(whole) = rest.get(..header.len) else {
+                if let Some(handled) = self.begin_stream(header.tag, header.len, rest) {
+                    at += handled;
+                    continue;
+                }
+                if header.len > MAX_MESSAGE {
+                    let fault = Fault::fatal("54000", "a message over 1 GiB can't be handled");
+                    return (at, Some(Step::End(fault)));
+                }
+                self.needed = header.len;
+                return (at, None);
+            };
+            match self.request(header.tag, whole) {
+                Ok(Did::Done) => at += header.len,
+                Ok(Did::Wait(step)) => return (at, Some(step)),
+                Err(fault) => return (at, Some(Step::End(fault))),
+            }
+        }
+    }
+
+    fn pass(&mut self, now: usize, rest: &[u8]) {
+        self.passing -= now;
+        // Without a lease the frame belongs to nobody any more: the rest of a COPY that failed.
+        if self.held.is_some() {
+            self.to_upstream.extend_from_slice(rest.get(..now).unwrap_or_default());
+        }
+    }
+
+    /// Starts to pass on a frame that is not all there, if its kind needs no more than is there; how many bytes
+    /// of it are handled already.
+    fn begin_stream(&mut self, tag: u8, len: usize, rest: &[u8]) -> Option<usize> {
+        match tag {
+            frontend::COPY_DATA => {
+                self.passing = len;
+                Some(0)
+            }
+            frontend::BIND if len > LARGE_BIND && rest.len() >= LARGE_BIND / 2 => {
+                self.begin_large_bind(len, rest)
+            }
+            _ => None,
+        }
+    }
+
+    /// Handles one whole message under a lease.
+    fn request(&mut self, tag: u8, bytes: &[u8]) -> Result<Did, Fault> {
+        let body = bytes.get(HEADER..).unwrap_or_default();
+        let malformed = |error: twinport_wire::Error| Fault::protocol(&error);
+        match tag {
+            frontend::QUERY => return Ok(self.query(frontend::query(body).map_err(malformed)?, bytes)),
+            frontend::PARSE => {
+                self.keep_for_retry(bytes);
+                let parse = frontend::Parse::decode(body).map_err(malformed)?;
+                let did = self.parse(parse);
+                if matches!(did, Did::Wait(_)) {
+                    self.forget_last(bytes.len());
+                }
+                return Ok(did);
+            }
+            frontend::BIND => {
+                self.keep_for_retry(bytes);
+                self.bind(frontend::Bind::decode(body).map_err(malformed)?);
+            }
+            frontend::DESCRIBE => {
+                self.keep_for_retry(bytes);
+                self.describe(Target::decode(body).map_err(malformed)?, bytes);
+            }
+            frontend::EXECUTE => {
+                self.keep_for_retry(bytes);
+                self.execute(frontend::Execute::decode(body).map_err(malformed)?, bytes);
+            }
+            frontend::CLOSE => {
+                self.keep_for_retry(bytes);
+                self.close(Target::decode(body).map_err(malformed)?, bytes);
+            }
+            frontend::FLUSH => {
+                self.keep_for_retry(bytes);
+                self.to_upstream.extend_from_slice(bytes);
+                self.replies.flush_own(&mut self.to_client);
+            }
+            frontend::SYNC => {
+                self.keep_for_retry(bytes);
+                self.to_upstream.extend_from_slice(bytes);
+                // While it copies the server ignores a Sync, so no answer is due.
+                if !self.replies.copy_in {
+                    self.replies.push(Expect::Sync);
+                }
+            }
+            frontend::FUNCTION_CALL => {
+                self.to_upstream.extend_from_slice(bytes);
+                self.replies.push(Expect::Function);
+            }
+            frontend::COPY_DATA => self.to_upstream.extend_from_slice(bytes),
+            frontend::COPY_DONE | frontend::COPY_FAIL => {
+                self.to_upstream.extend_from_slice(bytes);
+                self.replies.copy_in = false;
+            }
+            frontend::TERMINATE => return Ok(Did::Wait(Step::ClientGone)),
+            other => {
+                return Err(Fault::fatal(
+                    "08P01",
+                    format_args!("invalid frontend message type {other}"),
+                ));
+            }
+        }
+        Ok(Did::Done)
+    }
+
+    /// Keeps a message of a batch that begins outside a transaction, so that it can be sent again.
+    fn keep_for_retry(&mut self, bytes: &[u8]) {
+        const BOUND: usize = 32 * 1024;
+        if self.batch.is_none() {
+            let fresh = self.replies.is_empty()
+                && !self.replies.unsynced
+                && self.replies.status == Status::Idle;
+            if !fresh {
+                return;
+            }
+            self.batch = Some(Vec::with_capacity(bytes.len() + 64));
+        }
+        if let Some(batch) = &mut self.batch {
+            if batch.len() + bytes.len() > BOUND {
+                self.batch = None;
+            } else {
+                batch.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    fn forget_last(&mut self, len: usize) {
+        if let Some(batch) = &mut self.batch {
+            batch.truncate(batch.len().saturating_sub(len));
+        }
+    }
+
+    /// Handles a message while no upstream connection is held: some need none.
+    fn without_lease(&mut self, tag: u8, len: usize, rest: &[u8]) -> Unleased {
+        if tag == frontend::TERMINATE {
+            return Unleased::Step(Step::ClientGone);
+        }
+        // Data of a COPY that failed before the client knew.
+        if matches!(tag, frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL) {
+            return Unleased::Skip;
+        }
+        if let Some(refusing) = &self.refusing {
+            let ends_batch = matches!(tag, frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL);
+            if ends_batch {
+                if let Refusing::With(error) = refusing {
+                    self.to_client.extend_from_slice(error);
+                }
+                backend::build::ready_for_query(&mut self.to_client, Status::Idle);
+                self.refusing = None;
+            }
+            return Unleased::Skip;
+        }
+        let Some(whole) = rest.get(..len) else {
+            // Large messages wait for their lease here and not in our memory.
+            return if len > LARGE_BIND {
+                Unleased::Step(Step::Lease)
+            } else {
+                Unleased::More
+            };
+        };
+        match tag {
+            frontend::SYNC => {
+                backend::build::ready_for_query(&mut self.to_client, Status::Idle);
+                Unleased::Done
+            }
+            frontend::FLUSH => Unleased::Done,
+            frontend::CLOSE => self.close_without_lease(whole),
+            _ => Unleased::Step(Step::Lease),
+        }
+    }
+
+    fn close_without_lease(&mut self, whole: &[u8]) -> Unleased {
+        match Target::decode(whole.get(HEADER..).unwrap_or_default()) {
+            Ok(Target::Statement(name)) if self.handles.remove(name) => {
+                backend::build::close_complete(&mut self.to_client);
+                Unleased::Done
+            }
+            Ok(_) => Unleased::Step(Step::Lease),
+            Err(error) => Unleased::Step(Step::End(Fault::protocol(&error))),
+        }
+    }
+
+    /// Notes what a statement that is sent now may leave behind.
+    pub(crate) fn note_effects(&mut self, effects: Effects) {
+        if let Some(held) = &mut self.held {
+            held.effects |= effects;
+            if effects.contains(Effects::DEALLOCATE) {
+                // The names may be gone any moment; new ones are never used twice.
+                held.upstream.prepared.clear();
+                held.upstream.unnamed = None;
+            }
+        }
+        if effects.contains(Effects::DISCARD_ALL) {
+            self.handles.clear();
+        }
+        if effects.intersects(Effects::SETTINGS | Effects::LOCAL) {
+            self.path_now = None;
+        }
+    }
+}
+
+/// What became of a message without a lease.
+enum Unleased {
+    Done,
+    /// The frame is passed over as it comes.
+    Skip,
+    /// It isn't all there.
+    More,
+    Step(Step),
+}

@@ -1,0 +1,221 @@
+//! One client's session: its state, and the loop that does what [`Session::poll_step`] asks for.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use twinport_core::clients::Presence;
+use twinport_core::pool::Lease;
+use twinport_core::stream::Stream;
+use twinport_rewriter::scan::Effects;
+
+use crate::cancel::Key;
+use crate::fault::Fault;
+use crate::handles::Handles;
+use crate::parameters::{Overrides, Reported};
+use crate::pools::{Backend, PgPool};
+use crate::reply::Replies;
+use crate::statement::Local;
+use crate::wing::Wing;
+
+/// What the session's loop has to do next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A request needs an upstream connection.
+    Lease,
+    /// The transaction is over.
+    Release,
+    /// A statement is annotated and the catalog isn't there, or is out of date.
+    Catalog,
+    /// An annotated statement stands in a transaction that may have changed the search path.
+    SearchPath,
+    /// The schema changed under a prepared statement; its batch can be sent again.
+    Retry,
+    /// The time that the client gave its statement is over.
+    TimedOut,
+    /// The upstream connection broke; the server's last word, if it said one.
+    UpstreamLost(Fault),
+    /// The client said goodbye, or is gone.
+    ClientGone,
+    /// The server goes down and nothing is running here.
+    Drain,
+    /// Something that ends the session.
+    End(Fault),
+}
+
+/// A lease and what was done under it.
+pub(crate) struct Held {
+    pub(crate) upstream: Lease<Backend>,
+    pub(crate) since: Instant,
+    /// What the statements of this lease may have left behind.
+    pub(crate) effects: Effects,
+}
+
+/// What ends a statement's time.
+pub(crate) struct Deadline {
+    pub(crate) sleep: Pin<Box<Sleep>>,
+    pub(crate) after: Duration,
+}
+
+/// How requests are answered while there is no upstream to send them to.
+pub(crate) enum Refusing {
+    /// Every batch up to its end gets this error.
+    With(Vec<u8>),
+    /// The error was sent already; the rest of the batch is skipped.
+    Rest,
+}
+
+/// One client's session.
+pub struct Session {
+    pub(crate) wing: Arc<Wing>,
+    pub(crate) pool: Arc<PgPool>,
+    pub(crate) client: Stream,
+    pub(crate) presence: Presence,
+    pub(crate) key: Key,
+    /// What the client asked for at login: what RESET goes back to.
+    pub(crate) baseline: Arc<Overrides>,
+    /// What the session has set, the baseline included.
+    pub(crate) settings: Arc<Overrides>,
+    /// What the client has been told.
+    pub(crate) reported: Arc<Reported>,
+    /// The search path where the session has set none.
+    pub(crate) default_path: Arc<str>,
+    /// The search path inside the current transaction, once asked for.
+    pub(crate) path_now: Option<Arc<str>>,
+    pub(crate) handles: Handles,
+    pub(crate) local_portals: Vec<(Box<[u8]>, Local)>,
+    pub(crate) held: Option<Held>,
+    pub(crate) replies: Replies,
+    pub(crate) refusing: Option<Refusing>,
+    /// The client's bytes that are not handled yet, and how many a whole frame needs.
+    pub(crate) pending: Vec<u8>,
+    pub(crate) needed: usize,
+    /// Bytes of a frame from the client that go straight on.
+    pub(crate) passing: usize,
+    pub(crate) to_upstream: Vec<u8>,
+    pub(crate) to_client: Vec<u8>,
+    /// The current batch as the client sent it, for a second try.
+    pub(crate) batch: Option<Vec<u8>>,
+    pub(crate) pinned: Option<Arc<str>>,
+    pub(crate) session_mode: bool,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) draining: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Session {
+    /// Serves the client until it goes.
+    pub async fn run(mut self) {
+        loop {
+            let step = poll_fn(|cx| self.poll_step(cx)).await;
+            let go_on = match step {
+                Step::Release if self.leaves_nothing() => {
+                    self.release();
+                    true
+                }
+                step => Box::pin(self.act(step)).await,
+            };
+            if !go_on {
+                break;
+            }
+        }
+        Box::pin(self.end()).await;
+    }
+
+    /// Does a step that is not part of every transaction; whether the session goes on.
+    async fn act(&mut self, step: Step) -> bool {
+        match step {
+            Step::Lease => self.lease().await,
+            Step::Release => self.settle().await,
+            Step::Catalog => {
+                if let Err(fault) = self.wing.catalogs.load(&self.wing, &self.pool).await {
+                    self.refuse(&fault);
+                }
+                true
+            }
+            Step::SearchPath => self.ask_search_path().await,
+            Step::Retry => self.retry().await,
+            Step::TimedOut => {
+                let after = self.deadline.take().map_or(Duration::ZERO, |deadline| deadline.after);
+                self.replies.timed_out = Some(Fault::timed_out(after).to_bytes().into());
+                let slot = Arc::clone(&self.key.slot);
+                tokio::spawn(async move { slot.cancel().await });
+                true
+            }
+            Step::UpstreamLost(fault) => self.survive(fault).await,
+            Step::ClientGone => false,
+            Step::Drain => {
+                self.say_last(&Fault::going_down()).await;
+                false
+            }
+            Step::End(fault) => {
+                self.say_last(&fault).await;
+                false
+            }
+        }
+    }
+
+    /// Tells the client why the connection ends, if it still listens.
+    pub(crate) async fn say_last(&mut self, fault: &Fault) {
+        let last = fault.clone().ending().to_bytes();
+        let mut out = std::mem::take(&mut self.to_client);
+        if !self.replies.is_mid_frame() {
+            out.extend_from_slice(&last);
+        }
+        let write = async {
+            self.client.write_all(&out).await?;
+            self.client.flush().await?;
+            self.client.shutdown().await
+        };
+        // A client that doesn't read doesn't hear why.
+        drop(tokio::time::timeout(Duration::from_secs(1), write).await);
+    }
+
+    /// Whether the lease can go back without asking the server what the session left there.
+    fn leaves_nothing(&self) -> bool {
+        self.pinned.is_none()
+            && self
+                .held
+                .as_ref()
+                .is_some_and(|held| held.effects.is_empty())
+    }
+
+    /// The upstream connection broke. The session goes on if the client can be told so in step.
+    async fn survive(&mut self, fault: Fault) -> bool {
+        let due = self.replies.ready_due();
+        let in_step = !self.replies.is_mid_frame() && self.passing == 0;
+        let was_moved = self.pinned.is_none() && !self.session_mode;
+        let knows = due > 0 || self.replies.unsynced;
+        if let Some(held) = self.held.take() {
+            let _ = self.key.slot.disarm();
+            self.presence.set_upstream(None);
+            held.upstream.close();
+        }
+        if !(in_step && was_moved && knows) {
+            self.say_last(&fault).await;
+            return false;
+        }
+        for _ in 0..due {
+            self.to_client.extend_from_slice(&fault.to_bytes_ready());
+        }
+        if self.replies.unsynced {
+            if due == 0 {
+                self.to_client.extend_from_slice(&fault.to_bytes());
+            }
+            self.refusing = Some(Refusing::Rest);
+        }
+        self.replies = Replies::default();
+        self.to_upstream = Vec::new();
+        self.batch = None;
+        self.deadline = None;
+        true
+    }
+
+    /// Answers the batch that is waiting with an error.
+    pub(crate) fn refuse(&mut self, fault: &Fault) {
+        self.refusing = Some(Refusing::With(fault.to_bytes()));
+    }
+}

@@ -1,0 +1,151 @@
+//! Statements that clients prepare, shared among all sessions: one text, one entry.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use twinport_rewriter::scan::Effects;
+
+/// A command that is answered here and never reaches the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// `DEALLOCATE name` of a statement that was prepared by the protocol.
+    Deallocate(Box<[u8]>),
+    /// `DEALLOCATE ALL`.
+    DeallocateAll,
+}
+
+/// What to do with a statement.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The text that goes upstream.
+    pub text: Box<[u8]>,
+    /// Declared parameter types as they were on the wire.
+    pub types: Box<[u8]>,
+    /// What the statement may leave behind.
+    pub effects: Effects,
+    /// The time that the client allows it, by `@timeout`.
+    pub timeout: Option<Duration>,
+    /// Answered here.
+    pub local: Option<Local>,
+    /// An ErrorResponse to put in place of the server's answer: the statement is refused.
+    pub refusal: Option<Box<[u8]>>,
+    /// Whether a directive changed the text.
+    pub rewritten: bool,
+}
+
+/// One prepared statement.
+#[derive(Debug)]
+pub struct Statement {
+    /// A number of its own.
+    pub id: u64,
+    /// What to do with it.
+    pub plan: Plan,
+    stale: AtomicBool,
+}
+
+impl Statement {
+    /// Whether the server said that its result type has changed.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+}
+
+/// Those that some session holds.
+#[derive(Debug, Default)]
+pub struct Statements {
+    next: AtomicU64,
+    shared: Mutex<HashMap<u64, Vec<Weak<Statement>>>>,
+}
+
+impl Statements {
+    /// A statement of one session alone: the unnamed one.
+    pub fn private(&self, plan: Plan) -> Arc<Statement> {
+        Arc::new(Statement {
+            id: self.next.fetch_add(1, Ordering::Relaxed) + 1,
+            plan,
+            stale: AtomicBool::new(false),
+        })
+    }
+
+    /// The entry of this text and these types, made by `plan` if nobody holds one.
+    pub fn share(&self, plan: Plan) -> Arc<Statement> {
+        let mut hasher = DefaultHasher::new();
+        (&plan.text, &plan.types).hash(&mut hasher);
+        let mut shared = self.shared.lock();
+        let found = shared.entry(hasher.finish()).or_default();
+        found.retain(|weak| weak.strong_count() > 0);
+        let same = found.iter().filter_map(Weak::upgrade).find(|held| {
+            !held.is_stale()
+                && held.plan.text == plan.text
+                && held.plan.types == plan.types
+                && held.plan.refusal == plan.refusal
+                && held.plan.timeout == plan.timeout
+        });
+        if let Some(same) = same {
+            return same;
+        }
+        let made = self.private(plan);
+        found.push(Arc::downgrade(&made));
+        made
+    }
+
+    /// Notes that the server can't run the statement any more as it was prepared; the next one who prepares
+    /// the text gets a new entry.
+    pub fn retire(&self, statement: &Statement) {
+        statement.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets entries that nobody holds; to be called now and then.
+    pub fn sweep(&self) {
+        self.shared.lock().retain(|_, found| {
+            found.retain(|weak| weak.strong_count() > 0);
+            !found.is_empty()
+        });
+    }
+
+    /// How many texts are held.
+    pub fn count(&self) -> usize {
+        self.shared.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str, types: &[u8]) -> Plan {
+        Plan {
+            text: text.as_bytes().into(),
+            types: types.into(),
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn equal_texts_and_types_share_an_entry() {
+        let statements = Statements::default();
+        let a = statements.share(plan("SELECT $1", &[]));
+        assert_eq!(a.id, statements.share(plan("SELECT $1", &[])).id);
+        assert_ne!(a.id, statements.share(plan("SELECT $1", &[0, 0, 0, 23])).id);
+    }
+
+    #[test]
+    fn a_retired_entry_is_not_given_out_again() {
+        let statements = Statements::default();
+        let a = statements.share(plan("SELECT * FROM t", &[]));
+        statements.retire(&a);
+        assert_ne!(a.id, statements.share(plan("SELECT * FROM t", &[])).id);
+    }
+
+    #[test]
+    fn nothing_is_kept_that_nobody_holds() {
+        let statements = Statements::default();
+        drop(statements.share(plan("SELECT 1", &[])));
+        statements.sweep();
+        assert_eq!(statements.count(), 0);
+    }
+}

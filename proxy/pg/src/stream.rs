@@ -1,0 +1,294 @@
+//! Moves bytes: both sockets watched at once, every buffer bounded, nothing held while idle.
+//!
+//! Bytes are read into the thread's scratch buffer and written on from there. Only what a slow peer has not
+//! taken, or half a frame, is copied to a buffer of the session.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use twinport_core::scratch;
+use twinport_core::stream::Stream;
+use twinport_wire::pg::backend::{Fields, Status};
+use twinport_wire::pg::frame::Frame;
+
+use crate::fault::Fault;
+use crate::reply::Event;
+use crate::session::{Session, Step};
+
+/// So many bytes for the upstream may wait before the client is no longer read.
+const BOUND: usize = 256 * 1024;
+
+/// What one look at a socket brought.
+enum Look {
+    /// Nothing to do there.
+    Nothing,
+    /// Some bytes were moved.
+    Moved,
+    /// The session's loop is needed.
+    Step(Step),
+}
+
+impl Session {
+    /// Moves bytes both ways until the session's loop is needed, or nothing more can be moved.
+    pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            let mut moved = false;
+            if !self.to_client.is_empty() {
+                match write_from(&mut self.client, &mut self.to_client, cx) {
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Step::ClientGone),
+                    Poll::Pending => {}
+                }
+            }
+            if self.held.is_some() && self.to_client.is_empty() {
+                match self.look_upstream(cx) {
+                    Look::Nothing => {}
+                    Look::Moved => moved = true,
+                    Look::Step(step) => return Poll::Ready(step),
+                }
+                if self.is_over() {
+                    return Poll::Ready(Step::Release);
+                }
+            }
+            if self.to_upstream.len() < BOUND {
+                match self.look_client(cx) {
+                    Look::Nothing => {}
+                    Look::Moved => moved = true,
+                    Look::Step(step) => return Poll::Ready(step),
+                }
+            }
+            if let Some(held) = &mut self.held
+                && !self.to_upstream.is_empty()
+            {
+                match write_from(&mut held.upstream.stream, &mut self.to_upstream, cx) {
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(error)) => return self.write_failed(&error, cx),
+                    Poll::Pending => {}
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        self.poll_clocks(cx)
+    }
+
+    /// A server that goes says why before it closes: that is better to know than that a write failed.
+    fn write_failed(&mut self, error: &io::Error, cx: &mut Context<'_>) -> Poll<Step> {
+        self.to_upstream.clear();
+        match self.look_upstream(cx) {
+            Look::Step(step) => Poll::Ready(step),
+            _ => Poll::Ready(Step::UpstreamLost(Fault::upstream_lost(error))),
+        }
+    }
+
+    fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.sleep.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Step::TimedOut);
+        }
+        let at_rest = self.replies.is_empty() && self.replies.status == Status::Idle && self.pending.is_empty();
+        if at_rest && !self.replies.unsynced && self.to_client.is_empty() {
+            ready!(self.draining.as_mut().poll(cx));
+            return Poll::Ready(Step::Drain);
+        }
+        Poll::Pending
+    }
+
+    /// Whether the transaction, and all that was asked for, is over.
+    fn is_over(&self) -> bool {
+        let Some(held) = &self.held else {
+            return false;
+        };
+        let done = self.replies.is_empty()
+            && !self.replies.unsynced
+            && self.replies.status == Status::Idle
+            && self.passing == 0
+            && self.to_upstream.is_empty();
+        // A pinned session keeps its lease; only what may have changed its state makes us look again.
+        done && !self.session_mode && (self.pinned.is_none() || !held.effects.is_empty())
+    }
+
+    fn look_upstream(&mut self, cx: &mut Context<'_>) -> Look {
+        scratch::with(|buffer| {
+            let Some(held) = &mut self.held else {
+                return Look::Nothing;
+            };
+            let upstream = &mut *held.upstream;
+            let kept = upstream.inbound.len();
+            let Some((before, free)) = buffer.split_at_mut_checked(kept) else {
+                return Look::Step(Step::UpstreamLost(Fault::upstream_lost("an answer is too long")));
+            };
+            before.copy_from_slice(&upstream.inbound);
+            let mut read = ReadBuf::new(free);
+            let filled = match Pin::new(&mut upstream.stream).poll_read(cx, &mut read) {
+                Poll::Pending if kept > 0 && matches!(Frame::first(before), Ok(Some(_))) => kept,
+                Poll::Pending => return Look::Nothing,
+                Poll::Ready(Err(error)) => {
+                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error)));
+                }
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost("the server closed it")));
+                }
+                Poll::Ready(Ok(())) => kept + read.filled().len(),
+            };
+            upstream.inbound.clear();
+            let chunk = buffer.get(..filled).unwrap_or_default();
+            self.take_replies(chunk, cx)
+        })
+    }
+
+    fn take_replies(&mut self, chunk: &[u8], cx: &mut Context<'_>) -> Look {
+        let Some(held) = &mut self.held else {
+            return Look::Nothing;
+        };
+        let ready_before = self.replies.ready;
+        let retry = self.batch.is_some();
+        let upstream = &mut *held.upstream;
+        let taken = match self.replies.take(chunk, upstream, retry, &mut self.to_client) {
+            Ok(taken) => taken,
+            Err(error) => return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error))),
+        };
+        let (seen, rest) = chunk.split_at_checked(taken.consumed).unwrap_or((chunk, &[]));
+        upstream.inbound.extend_from_slice(rest);
+        let stats = self.pool.stats();
+        stats.sent.add(seen.len() as u64);
+        if self.replies.ready > ready_before {
+            self.deadline = None;
+            self.batch = None;
+            if self.replies.status == Status::Idle {
+                stats.transactions.add((self.replies.ready - ready_before) as u64);
+            }
+        }
+        for id in self.replies.described.drain(..) {
+            self.handles.note_described(id);
+        }
+        for name in self.replies.failed_names.drain(..) {
+            self.handles.remove(&name);
+        }
+        if taken.whole && !seen.is_empty() {
+            match write_direct(&mut self.client, seen, &mut self.to_client, cx) {
+                Ok(()) => {}
+                Err(_) => return Look::Step(Step::ClientGone),
+            }
+        }
+        match taken.event {
+            None => Look::Moved,
+            Some(Event::Stale) => Look::Step(Step::Retry),
+            Some(Event::Fatal(frame)) => Look::Step(Step::UpstreamLost(last_word(&frame))),
+        }
+    }
+
+    fn look_client(&mut self, cx: &mut Context<'_>) -> Look {
+        // What waits is looked at first: it may have waited for a lease.
+        if self.pending.len() >= self.needed.max(1) {
+            let pending = std::mem::take(&mut self.pending);
+            return self.handle_requests(&pending);
+        }
+        scratch::with(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            match Pin::new(&mut self.client).poll_read(cx, &mut read) {
+                Poll::Pending => return Look::Nothing,
+                Poll::Ready(Err(_)) => return Look::Step(Step::ClientGone),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => return Look::Step(Step::ClientGone),
+                Poll::Ready(Ok(())) => {}
+            }
+            self.pool.stats().received.add(read.filled().len() as u64);
+            if self.pending.is_empty() {
+                return self.handle_requests(read.filled());
+            }
+            self.pending.extend_from_slice(read.filled());
+            if self.pending.len() < self.needed {
+                return Look::Moved;
+            }
+            let pending = std::mem::take(&mut self.pending);
+            self.handle_requests(&pending)
+        })
+    }
+
+    /// Handles whole frames and keeps the rest.
+    fn handle_requests(&mut self, bytes: &[u8]) -> Look {
+        self.needed = 0;
+        let (consumed, step) = self.take_requests(bytes);
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.pending.extend_from_slice(rest);
+        }
+        match step {
+            Some(step) => Look::Step(step),
+            None => Look::Moved,
+        }
+    }
+}
+
+/// Writes as much of `from` as the peer takes; ready when something was written.
+fn write_from(stream: &mut Stream, from: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut written = 0;
+    while let Some(rest) = from.get(written..).filter(|rest| !rest.is_empty()) {
+        match Pin::new(&mut *stream).poll_write(cx, rest) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(n)) => written += n,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => break,
+        }
+    }
+    if written == from.len() {
+        *from = Vec::new();
+        // Nothing but TLS holds bytes back; it goes on by itself at the next write or read if it can't now.
+        if let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx) {
+            return Poll::Ready(Err(error));
+        }
+    } else {
+        from.drain(..written);
+    }
+    if written == 0 {
+        return Poll::Pending;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Writes `bytes` at once and keeps in `left` what the peer does not take.
+fn write_direct(
+    stream: &mut Stream,
+    bytes: &[u8],
+    left: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match Pin::new(&mut *stream).poll_write(cx, rest) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(n)) => rest = rest.get(n..).unwrap_or_default(),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => {
+                left.extend_from_slice(rest);
+                return Ok(());
+            }
+        }
+    }
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The server's FATAL as the client gets it.
+fn last_word(frame: &[u8]) -> Fault {
+    let fields = Fields::new(frame.get(5..).unwrap_or_default());
+    let text = |letter| {
+        fields
+            .get(letter)
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+    };
+    Fault {
+        hint: text(b'H'),
+        detail: text(b'D'),
+        ..Fault::error(
+            fields.code().unwrap_or("08006"),
+            text(b'M').unwrap_or_else(|| "the server closed the connection".to_owned()),
+        )
+    }
+}

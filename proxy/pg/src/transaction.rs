@@ -1,0 +1,381 @@
+//! From lease to release: settings applied before, the server asked after where something may have been left.
+//!
+//! What a session left on its connection is never guessed. Where a statement may have changed settings or made
+//! state that can't be moved, the server is asked once its transaction is over; what it says is what the next
+//! lease is given, or why the session keeps this one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use twinport_core::clients::Activity;
+use twinport_core::pool::Lease;
+use twinport_core::stats::micros;
+use twinport_core::stream::Stream;
+use twinport_rewriter::scan::Effects;
+use twinport_wire::pg::backend::{Status, build as answer};
+
+use crate::fault::Fault;
+use crate::parameters::Overrides;
+use crate::pools::Backend;
+use crate::reply::Replies;
+use crate::session::{Deadline, Held, Session};
+use crate::upstream::{ExchangeError, Row, Upstream};
+
+/// What of the session's settings differs from what it began with.
+const ASK_SETTINGS: &str = "SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+     WHERE source = 'session' AND name !~ '^transaction_' \
+     UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role') \
+     WHERE pg_catalog.current_setting('role') <> 'none'";
+
+/// What the session holds that can't be moved to another connection.
+const ASK_STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
+     UNION ALL SELECT 'p', 'temporary table', NULL WHERE pg_catalog.pg_my_temp_schema() <> 0 \
+     AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()) \
+     UNION ALL SELECT 'p', 'advisory lock', NULL WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
+     WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) \
+     UNION ALL SELECT 'p', 'cursor WITH HOLD', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
+     UNION ALL SELECT 'p', 'SQL PREPARE', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)";
+
+/// How long the server may take to say what a session left.
+const ASK_BOUND: Duration = Duration::from_secs(10);
+
+impl Session {
+    /// Gets an upstream connection, with the session's settings on it. Whether the session goes on.
+    pub(crate) async fn lease(&mut self) -> bool {
+        let lease = match self.pool.try_acquire(&self.settings) {
+            Some(lease) => lease,
+            None => match self.wait_for_lease().await {
+                Some(Ok(lease)) => lease,
+                Some(Err(fault)) => {
+                    self.refuse(&fault);
+                    return true;
+                }
+                None => return false,
+            },
+        };
+        self.take_lease(lease).await
+    }
+
+    /// Waits in the pool's queue; `None` if the client goes in the meantime.
+    async fn wait_for_lease(&mut self) -> Option<Result<Lease<Backend>, Fault>> {
+        self.presence.set_activity(Activity::Waiting);
+        let acquired = tokio::select! {
+            biased;
+            acquired = self.pool.acquire(&self.settings) => acquired,
+            () = client_gone(&mut self.client, &mut self.pending) => return None,
+        };
+        self.presence.set_activity(Activity::Idle);
+        Some(acquired.map_err(|error| Fault::no_upstream(&error)))
+    }
+
+    async fn take_lease(&mut self, mut lease: Lease<Backend>) -> bool {
+        if !Arc::ptr_eq(&lease.settings, &self.settings) {
+            match apply(&mut lease, &self.settings).await {
+                Ok(changed) => self.pool.stats().settings_applied.add(u64::from(changed)),
+                Err(error) => {
+                    lease.close();
+                    self.refuse(&settings_refused(&error));
+                    return true;
+                }
+            }
+        }
+        for (name, value) in lease.reported.news(&self.reported) {
+            answer::parameter_status(&mut self.to_client, name.as_bytes(), value.as_bytes());
+        }
+        self.reported = Arc::clone(&lease.reported);
+        self.key.slot.arm(Arc::clone(&lease.target));
+        self.presence.set_activity(Activity::Active);
+        self.presence.set_upstream(Some(lease.id));
+        self.replies.status = Status::Idle;
+        self.held = Some(Held {
+            upstream: lease,
+            since: Instant::now(),
+            effects: Effects::NONE,
+        });
+        true
+    }
+
+    /// Gives back a lease on which nothing was left.
+    pub(crate) fn release(&mut self) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        let cancel_in_flight = self.key.slot.disarm();
+        self.presence.set_activity(Activity::Idle);
+        self.presence.set_upstream(None);
+        self.pool.stats().leased_us.add(micros(held.since.elapsed()));
+        self.reported = Arc::clone(&held.upstream.reported);
+        self.replies.clear();
+        self.path_now = None;
+        self.batch = None;
+        if cancel_in_flight {
+            let slot = Arc::clone(&self.key.slot);
+            tokio::spawn(async move {
+                slot.settled().await;
+                let mut upstream = held.upstream;
+                match bounded(upstream.ping()).await {
+                    Ok(()) => upstream.release(),
+                    Err(_) => upstream.close(),
+                }
+            });
+        } else {
+            held.upstream.release();
+        }
+    }
+
+    /// Asks the server what the transaction left, then releases or pins. Whether the session goes on.
+    pub(crate) async fn settle(&mut self) -> bool {
+        let Some(held) = &mut self.held else {
+            return true;
+        };
+        let effects = std::mem::take(&mut held.effects);
+        if effects.contains(Effects::DDL) {
+            self.wing.catalogs.schema_changed(self.pool.connector());
+        }
+        if effects.contains(Effects::DISCARD_ALL) {
+            held.upstream.discarded();
+        }
+        if effects.intersects(Effects::SETTINGS | Effects::STATE | Effects::LOAD) {
+            match look_back(&mut held.upstream, effects, self.pool.connector().user()).await {
+                Ok(left) => {
+                    let left_settings = Arc::new(left.settings);
+                    held.upstream.settings = Arc::clone(&left_settings);
+                    self.settings = share(left_settings, &self.baseline);
+                    if effects.intersects(Effects::STATE | Effects::LOAD) {
+                        self.pin(left.pin);
+                    }
+                }
+                Err(error) if error.is_lost() => {
+                    return self.end_lost(&error).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot ask what a session left; it keeps its connection");
+                    self.pin(Some("unknown state".into()));
+                }
+            }
+        }
+        if self.pinned.is_none() {
+            self.release();
+        }
+        true
+    }
+
+    async fn end_lost(&mut self, error: &ExchangeError) -> bool {
+        if let Some(held) = self.held.take() {
+            let _ = self.key.slot.disarm();
+            held.upstream.close();
+        }
+        // The client has had its answer; what it had set is known no more.
+        self.say_last(&Fault::upstream_lost(error)).await;
+        false
+    }
+
+    fn pin(&mut self, reason: Option<Arc<str>>) {
+        if reason != self.pinned {
+            if let Some(reason) = &reason {
+                tracing::debug!(client = self.presence.id, %reason, "pinned");
+            }
+            self.presence.set_pin(reason.clone());
+            self.pinned = reason;
+        }
+    }
+
+    /// Asks for the search path inside a transaction that may have changed it.
+    pub(crate) async fn ask_search_path(&mut self) -> bool {
+        let Some(held) = &mut self.held else {
+            return true;
+        };
+        let sql = "SELECT pg_catalog.current_setting('search_path')";
+        match bounded(held.upstream.ask(sql)).await {
+            Ok(rows) => {
+                let path = rows.into_iter().flatten().next().flatten().unwrap_or_default();
+                self.path_now = Some(path.into());
+                true
+            }
+            Err(error) => self.end_lost(&error).await,
+        }
+    }
+
+    /// Prepares again what the server calls out of date, and sends the batch once more.
+    pub(crate) async fn retry(&mut self) -> bool {
+        let due = self.replies.ready_due();
+        if let Some(stale) = self.replies.stale.take() {
+            self.wing.statements.retire(&stale);
+        }
+        let Some(held) = &mut self.held else {
+            return true;
+        };
+        if let Err(error) = bounded(held.upstream.drain(due)).await {
+            return self.end_lost(&error).await;
+        }
+        held.upstream.unnamed = None;
+        self.replies.clear();
+        let batch = self.batch.take().unwrap_or_default();
+        let (_, step) = self.take_requests(&batch);
+        // The batch needed nothing more than it did the first time, and is not tried a third time.
+        self.batch = None;
+        debug_assert!(step.is_none());
+        true
+    }
+
+    /// Starts the time that `@timeout` gives the statement.
+    pub(crate) fn start_clock(&mut self, timeout: Option<Duration>) {
+        if let Some(after) = timeout {
+            self.deadline = Some(Deadline {
+                sleep: Box::pin(tokio::time::sleep(after)),
+                after,
+            });
+        }
+    }
+
+    /// The end of the session: its lease is cleaned in a task of its own, so that the client's going is not
+    /// held up.
+    pub(crate) async fn end(mut self) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        let half_sent = self.passing > 0 || !self.to_upstream.is_empty();
+        let replies = std::mem::take(&mut self.replies);
+        let slot = Arc::clone(&self.key.slot);
+        let needs_discard = self.session_mode || self.pinned.is_some() || !held.effects.is_empty();
+        if held.effects.contains(Effects::DDL) {
+            self.wing.catalogs.schema_changed(self.pool.connector());
+        }
+        let bound = self.pool.settings().cancel_drain_timeout;
+        let mut upstream = held.upstream;
+        let tidy = async move {
+            let busy = !replies.is_empty() || replies.unsynced || half_sent || replies.copy_in;
+            if busy {
+                slot.cancel().await;
+            }
+            let _ = slot.disarm();
+            slot.settled().await;
+            let recoverable = !half_sent && !replies.copy_in && !replies.is_mid_frame();
+            let clean = recoverable
+                && tokio::time::timeout(bound, clean(&mut upstream, &replies, needs_discard))
+                    .await
+                    .is_ok_and(|done| done.is_ok());
+            if clean {
+                upstream.release();
+            } else {
+                upstream.close();
+            }
+        };
+        tokio::spawn(tidy);
+    }
+}
+
+/// Brings a connection whose client is gone back to rest.
+async fn clean(upstream: &mut Upstream, replies: &Replies, discard: bool) -> Result<(), ExchangeError> {
+    let mut status = upstream.drain(replies.ready_due()).await.map(|status| {
+        if replies.ready_due() == 0 {
+            replies.status
+        } else {
+            status
+        }
+    })?;
+    if replies.unsynced {
+        status = upstream.sync().await?;
+    }
+    if status != Status::Idle {
+        upstream.ask("ROLLBACK").await?;
+    }
+    if discard {
+        upstream.ask("DISCARD ALL").await?;
+        upstream.discarded();
+    }
+    Ok(())
+}
+
+/// Applies settings where they differ; whether anything did.
+pub(crate) async fn apply(
+    upstream: &mut Upstream,
+    wanted: &Arc<Overrides>,
+) -> Result<bool, ExchangeError> {
+    let sql = wanted.apply_after(&upstream.settings);
+    if let Some(sql) = &sql {
+        bounded(upstream.run(sql)).await?;
+    }
+    upstream.settings = Arc::clone(wanted);
+    Ok(sql.is_some())
+}
+
+struct Left {
+    settings: Overrides,
+    pin: Option<Arc<str>>,
+}
+
+async fn look_back(upstream: &mut Upstream, effects: Effects, user: &str) -> Result<Left, ExchangeError> {
+    let mut sql = ASK_SETTINGS.to_owned();
+    sql.push_str(
+        " UNION ALL SELECT 's', 'session_authorization', session_user::text WHERE session_user <> ",
+    );
+    crate::parameters::push_literal(&mut sql, user);
+    if effects.contains(Effects::STATE) {
+        sql.push_str(ASK_STATE);
+    }
+    let rows = bounded(upstream.run(&sql)).await?;
+    let (settings, state): (Vec<Row>, Vec<Row>) = rows
+        .into_iter()
+        .partition(|row| row.first().is_some_and(|kind| kind.as_deref() == Some("s")));
+    let settings = settings.into_iter().filter_map(|row| match <[_; 3]>::try_from(row) {
+        Ok([_, Some(name), Some(value)]) => Some((name, value)),
+        _ => None,
+    });
+    let mut reasons: Vec<String> = state.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect();
+    if effects.contains(Effects::LOAD) {
+        reasons.push("LOAD".to_owned());
+    }
+    Ok(Left {
+        settings: Overrides::from_pairs(settings),
+        pin: (!reasons.is_empty()).then(|| reasons.join(", ").into()),
+    })
+}
+
+/// The session's settings after the server told `left`: what was reset goes back to the baseline.
+fn share(left: Arc<Overrides>, baseline: &Arc<Overrides>) -> Arc<Overrides> {
+    let over = left.over(baseline);
+    if over == **baseline {
+        Arc::clone(baseline)
+    } else if over == *left {
+        left
+    } else {
+        Arc::new(over)
+    }
+}
+
+fn settings_refused(error: &ExchangeError) -> Fault {
+    match error {
+        ExchangeError::Server { code, message, .. } => Fault::error(
+            code,
+            format_args!("the session's settings can't be applied: {message}"),
+        ),
+        error => Fault::upstream_lost(error),
+    }
+}
+
+/// An exchange of our own, within a bound.
+pub(crate) async fn bounded<T>(
+    exchange: impl Future<Output = Result<T, ExchangeError>>,
+) -> Result<T, ExchangeError> {
+    tokio::time::timeout(ASK_BOUND, exchange)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+/// Ready when the client is gone; what it sends in the meantime is kept, up to a bound.
+async fn client_gone(client: &mut Stream, pending: &mut Vec<u8>) {
+    const BOUND: usize = 64 * 1024;
+    while pending.len() < BOUND {
+        let mut more = [0; 4096];
+        match client.read(&mut more).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => pending.extend_from_slice(more.get(..n).unwrap_or_default()),
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,294 @@
+//! An upstream connection: what it carries, and short exchanges of our own with it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use lru::LruCache;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use twinport_core::pool::Connection;
+use twinport_core::stream::Stream;
+use twinport_wire::pg::backend::{self, Fields, Status, Values};
+use twinport_wire::pg::frame::Frame;
+use twinport_wire::pg::frontend::build;
+
+use crate::cancel::Target;
+use crate::parameters::{Overrides, Reported};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What a statement is prepared under: its entry, and what its names mean.
+pub type PreparedKey = (u64, u64);
+
+/// A connection to the server.
+pub struct Upstream {
+    /// A number of its own, for the admin console.
+    pub id: u64,
+    /// The socket.
+    pub stream: Stream,
+    /// How to cancel what runs on it.
+    pub target: Arc<Target>,
+    /// What the server has reported.
+    pub reported: Arc<Reported>,
+    /// What was last applied to it.
+    pub settings: Arc<Overrides>,
+    /// Prepared statements by entry, with the number in their upstream name; the least used first to go.
+    pub prepared: LruCache<PreparedKey, u32>,
+    /// Bytes read and not yet handled: half a frame, or what came behind the last answer.
+    pub inbound: Vec<u8>,
+    /// The entry in the unnamed statement's place.
+    pub unnamed: Option<PreparedKey>,
+    next_name: u32,
+    opened: Instant,
+}
+
+/// Why an exchange of our own failed.
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// The socket broke, or was closed.
+    #[error("the upstream connection was lost: {0}")]
+    Io(#[from] io::Error),
+    /// Bytes that are no protocol.
+    #[error("the upstream sent a malformed message: {0}")]
+    Wire(#[from] twinport_wire::Error),
+    /// The server answered with an error.
+    #[error("{code}: {message}")]
+    Server {
+        /// SQLSTATE.
+        code: String,
+        /// The server's words.
+        message: String,
+        /// The whole ErrorResponse.
+        frame: Vec<u8>,
+    },
+    /// The server left a transaction open.
+    #[error("the upstream is not idle")]
+    NotIdle(Vec<Row>),
+}
+
+impl ExchangeError {
+    /// Whether the connection can't be used any more.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Wire(_))
+    }
+}
+
+/// A row of text values.
+pub type Row = Vec<Option<String>>;
+
+impl Upstream {
+    /// A fresh connection that has just said ReadyForQuery.
+    pub fn new(stream: Stream, reported: Reported, target: Target) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            stream,
+            target: Arc::new(target),
+            reported: Arc::new(reported),
+            settings: Arc::default(),
+            prepared: LruCache::unbounded(),
+            inbound: Vec::new(),
+            unnamed: None,
+            next_name: 0,
+            opened: Instant::now(),
+        }
+    }
+
+    /// A number for the next statement's upstream name.
+    pub fn next_name(&mut self) -> u32 {
+        self.next_name = self.next_name.wrapping_add(1);
+        self.next_name
+    }
+
+    /// Forgets what `DISCARD ALL` took.
+    pub fn discarded(&mut self) {
+        self.prepared.clear();
+        self.unnamed = None;
+        self.settings = Arc::default();
+    }
+
+    /// Takes a ParameterStatus.
+    pub fn note_parameter(&mut self, body: &[u8]) {
+        if let Ok((name, value)) = backend::parameter_status(body) {
+            Arc::make_mut(&mut self.reported)
+                .set(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+        }
+    }
+
+    /// Runs SQL of our own by a simple Query and reads to ReadyForQuery.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the server refuses; then the connection is still in step.
+    pub async fn run(&mut self, sql: &str) -> Result<Vec<Row>, ExchangeError> {
+        let mut request = Vec::with_capacity(sql.len() + 6);
+        build::query(&mut request, sql.as_bytes());
+        self.unnamed = None;
+        self.exchange(&request).await
+    }
+
+    /// Sends a Sync and waits for its ReadyForQuery: does the connection work?
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&mut self) -> Result<(), ExchangeError> {
+        let mut request = Vec::new();
+        build::sync(&mut request);
+        self.exchange(&request).await.map(drop)
+    }
+
+    /// As [`Upstream::run`], also inside a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ask(&mut self, sql: &str) -> Result<Vec<Row>, ExchangeError> {
+        match self.run(sql).await {
+            Err(ExchangeError::NotIdle(rows)) => Ok(rows),
+            other => other,
+        }
+    }
+
+    /// Runs one statement with text parameters.
+    ///
+    /// # Errors
+    /// As [`Upstream::run`].
+    pub async fn ask_with(
+        &mut self,
+        sql: &str,
+        values: &[Option<&[u8]>],
+    ) -> Result<Vec<Row>, ExchangeError> {
+        let mut request = Vec::new();
+        build::parse(&mut request, b"", sql.as_bytes(), &[]);
+        build::bind_text(&mut request, b"", b"", values);
+        build::execute(&mut request, b"", 0);
+        build::sync(&mut request);
+        self.unnamed = None;
+        self.exchange(&request).await
+    }
+
+    /// Ends a batch that its client left open; where the session stands then.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn sync(&mut self) -> Result<Status, ExchangeError> {
+        let mut request = Vec::new();
+        build::sync(&mut request);
+        self.stream.write_all(&request).await?;
+        self.stream.flush().await?;
+        self.read_until_ready(|_| Ok(())).await
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> Result<Vec<Row>, ExchangeError> {
+        self.stream.write_all(request).await?;
+        self.stream.flush().await?;
+        let mut rows = Vec::new();
+        let mut failure = None;
+        let status = self
+            .read_until_ready(|frame| {
+                match frame.tag {
+                    backend::DATA_ROW => rows.push(text_row(frame.body())?),
+                    backend::ERROR_RESPONSE if failure.is_none() => failure = Some(server_error(frame)),
+                    _ => {}
+                }
+                Ok(())
+            })
+            .await?;
+        match failure {
+            Some(error) => Err(error),
+            None if status == Status::Idle => Ok(rows),
+            None => Err(ExchangeError::NotIdle(rows)),
+        }
+    }
+
+    /// Reads and throws away until `count` more ReadyForQuery have come; the last one's status.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn drain(&mut self, count: usize) -> Result<Status, ExchangeError> {
+        let mut status = Status::Idle;
+        for _ in 0..count {
+            status = self.read_until_ready(|_| Ok(())).await?;
+        }
+        Ok(status)
+    }
+
+    async fn read_until_ready(
+        &mut self,
+        mut each: impl FnMut(Frame<'_>) -> Result<(), twinport_wire::Error>,
+    ) -> Result<Status, ExchangeError> {
+        loop {
+            let mut inbound = std::mem::take(&mut self.inbound);
+            let mut consumed = 0;
+            let mut ready = None;
+            while ready.is_none() {
+                let rest = inbound.get(consumed..).unwrap_or_default();
+                let Some(frame) = Frame::first(rest)? else {
+                    break;
+                };
+                match frame.tag {
+                    backend::READY_FOR_QUERY => ready = Some(backend::ready_for_query(frame.body())?),
+                    backend::PARAMETER_STATUS => self.note_parameter(frame.body()),
+                    _ => each(frame)?,
+                }
+                consumed += frame.bytes.len();
+            }
+            inbound.drain(..consumed);
+            self.inbound = inbound;
+            if let Some(status) = ready {
+                return Ok(status);
+            }
+            if self.stream.read_buf(&mut self.inbound).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+}
+
+impl Connection for Upstream {
+    type Affinity = Arc<Overrides>;
+
+    fn fits(&self, wanted: &Arc<Overrides>) -> bool {
+        Arc::ptr_eq(&self.settings, wanted) || self.settings == *wanted
+    }
+
+    fn is_alive(&mut self) -> bool {
+        // Idle and in step, the server has nothing to say but that it goes. A read that finds nothing costs no
+        // system call: the last one left the socket marked as not readable.
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer) {
+            Poll::Pending => true,
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => false,
+            Poll::Ready(Ok(())) => {
+                // A notice or a parameter that was reloaded: it is read with what comes next. An error is the
+                // last word of a server that goes.
+                let is_error = self.inbound.is_empty() && buffer.filled() == [backend::ERROR_RESPONSE];
+                self.inbound.extend_from_slice(buffer.filled());
+                !is_error
+            }
+        }
+    }
+
+    fn opened(&self) -> Instant {
+        self.opened
+    }
+}
+
+fn text_row(body: &[u8]) -> Result<Row, twinport_wire::Error> {
+    Values::new(body)?
+        .map(|value| Ok(value?.map(|text| String::from_utf8_lossy(text).into_owned())))
+        .collect()
+}
+
+fn server_error(frame: Frame<'_>) -> ExchangeError {
+    let fields = Fields::new(frame.body());
+    ExchangeError::Server {
+        code: fields.code().unwrap_or("XX000").to_owned(),
+        message: String::from_utf8_lossy(fields.get(b'M').unwrap_or(b"no message")).into_owned(),
+        frame: frame.bytes.to_vec(),
+    }
+}

@@ -1,0 +1,44 @@
+//! The admin HTTP port: `/metrics`, `/healthz`, `/readyz`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use twinport_core::drain::Drain;
+use twinport_pg::wing::Wing;
+
+/// Serves until drain is over.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    wing: Arc<Wing>,
+    drain: Drain,
+) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (admin.http)"))?;
+    let address = listener.local_addr()?;
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state((wing, drain));
+    let task = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the admin HTTP port ended");
+        }
+    });
+    Ok((address, task))
+}
+
+async fn ready(State((_, drain)): State<(Arc<Wing>, Drain)>) -> (StatusCode, &'static str) {
+    if drain.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
