@@ -127,14 +127,10 @@ fn by_certificate(channel: &Channel, user: &str, policy: &Policy) -> Result<(), 
 
 async fn answer(channel: &mut Channel) -> Result<Message, Denied> {
     channel.flush().await?;
-    let message = channel.message(MAX_ANSWER).await?;
-    if message.tag == frontend::PASSWORD {
-        Ok(message)
-    } else {
-        Err(Denied::Violation(Error::expected(
-            "an answer to the authentication request",
-        )))
-    }
+    let what = "an answer to the authentication request";
+    Ok(channel
+        .message_of(frontend::PASSWORD, what, MAX_ANSWER)
+        .await?)
 }
 
 async fn by_md5(

@@ -66,7 +66,7 @@ async fn at<T>(
     tokio::join!(connect(&target, &keyring), run)
 }
 
-/// Connects to a server that only talks: it sends `bytes` and waits.
+/// Connects to a server that only talks: it sends `bytes` and closes.
 async fn told(credentials: Credentials, bytes: &[u8]) -> Result<Connected, ConnectError> {
     let (connected, ()) = at(
         credentials,
@@ -74,7 +74,6 @@ async fn told(credentials: Credentials, bytes: &[u8]) -> Result<Connected, Conne
         async |server| {
             server.out.extend_from_slice(bytes);
             drop(server.flush().await);
-            drop(server.message(1000).await);
         },
     )
     .await;

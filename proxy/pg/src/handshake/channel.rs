@@ -123,6 +123,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
+    /// As [`Self::message`], for one that must have this tag. Another is refused
+    /// by its first byte: what follows may be no message at all, such as a
+    /// second startup packet, and have no end.
+    pub(crate) async fn message_of(
+        &mut self,
+        tag: u8,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<Message, Broken> {
+        if self.read.is_empty() {
+            self.fill().await?;
+        }
+        if self.read.first() != Some(&tag) {
+            return Err(twinport_wire::Error::expected(what).into());
+        }
+        self.message(limit).await
+    }
+
     /// One byte, as a server answers an SSLRequest.
     pub(crate) async fn byte(&mut self) -> Result<u8, Broken> {
         loop {

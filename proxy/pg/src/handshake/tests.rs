@@ -159,6 +159,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 }
 
+/// Closes after a login, so that a driver that waits for more sees the end.
+async fn enter_and_hang_up(stream: Stream, gate: &Gate, secrets: &Ann) -> Accepted {
+    let mut accepted = accept(stream, gate, secrets).await;
+    if let Accepted::Session(login) = &mut accepted {
+        drop(login.stream.shutdown().await);
+    }
+    accepted
+}
+
 /// Runs `drive` against a gate over a Unix socket.
 async fn against<T>(
     gate: &Gate,
@@ -167,7 +176,7 @@ async fn against<T>(
 ) -> (Accepted, T) {
     let (near, far) = UnixStream::pair().unwrap();
     tokio::join!(
-        accept(Stream::unix(far), gate, secrets),
+        enter_and_hang_up(Stream::unix(far), gate, secrets),
         drive(Driver::new(near))
     )
 }

@@ -13,7 +13,7 @@ async fn sends(gate: &Gate, bytes: &[u8]) -> (Accepted, Vec<u8>) {
         drop(near.read_to_end(&mut answer).await);
         answer
     };
-    tokio::join!(accept(Stream::unix(far), gate, &secrets), drive)
+    tokio::join!(enter_and_hang_up(Stream::unix(far), gate, &secrets), drive)
 }
 
 fn ssl() -> Vec<u8> {
