@@ -23,15 +23,16 @@
 //!
 //! A subquery in the select list can't change the base rows, however they are made, and siblings don't multiply
 //! one another. JSON text is put together by concatenation, which costs the server less than `row_to_json` (see
-//! [`encode`]). Where the statement reads one whole table, or the related table has no index to find a parent's
-//! rows by, all parents' rows are gathered in one grouped subquery instead, which is joined.
+//! [`encode`]). Where the statement reads a single table without LIMIT, a join can be cheaper: with the one related
+//! row of a to-one relation, or with all parents' rows gathered in one grouped subquery (see [`Way`]). If such a
+//! statement has no ORDER BY, one by the rows' place in the table keeps the order that it had.
 
 mod emit;
 mod encode;
 mod filter;
 mod plan;
 
-use orm_schema::{RelationKind, Table};
+use orm_schema::{RelationKind, Table, TableKind};
 
 use super::cursor::{Cursor, quoted};
 use super::label::Label;
@@ -63,40 +64,31 @@ pub(super) fn apply(
         check_label(&select, load, node.relation.at, cx)?;
     }
     let mut emitter = Emitter::new(*cx, planner.into_aliases());
-    let parent = select.base.handle();
+    let parent = select.base.handle_name();
     let mut columns = Vec::new();
     let mut joins = String::new();
     for load in &loads {
-        let value = if is_grouped(load, &select, cx) {
-            let grouped = emitter.grouped(load, &parent);
-            joins.push_str(&grouped.join);
-            grouped.value
-        } else {
-            emitter.correlated(load, &parent)
+        let joined = match way(load, &select, table, cx) {
+            Way::Correlated => None,
+            Way::Joined => Some(emitter.joined(load, parent)),
+            Way::Grouped => Some(emitter.grouped(load, parent)),
         };
-        let cast = if json == JsonColumns::Cast {
-            "::json"
-        } else {
-            ""
+        let value = match joined {
+            Some(joined) => {
+                joins.push_str(&joined.join);
+                joined.value
+            }
+            None => emitter.correlated(load, parent),
         };
-        columns.push(format!("{value}{cast} AS {}", quoted(&load.relation.name)));
+        let value = match json {
+            // CASE and a cast need parentheses between them.
+            JsonColumns::Cast => format!("({value})::json"),
+            JsonColumns::Text => value,
+        };
+        columns.push(format!("{value} AS {}", quoted(&load.relation.name)));
     }
     if !joins.is_empty() {
-        // A bare star would take in the joined columns too.
-        for (_, at) in select
-            .labels
-            .iter()
-            .filter(|(label, _)| *label == Label::Star)
-        {
-            edits.push(Edit {
-                at: *at,
-                text: format!("{parent}."),
-            });
-        }
-        edits.push(Edit {
-            at: select.base.end,
-            text: joins,
-        });
+        edits.extend(join_edits(cursor, &select, table, joins));
     }
     let comma = if select.list_is_empty { " " } else { ", " };
     edits.push(Edit {
@@ -193,18 +185,80 @@ fn check_label(select: &Select, load: &Load<'_>, at: usize, cx: &Context<'_>) ->
     }
 }
 
-/// Whether all parents' rows are gathered at once.
-///
-/// Worth it if every parent is wanted, or if finding one parent's rows means reading the whole table. Only over a
-/// single base table: a join more can't disturb it.
-fn is_grouped(load: &Load<'_>, select: &Select, cx: &Context<'_>) -> bool {
-    if !load.relation.is_to_many() || load.limit.is_some() {
-        return false;
+/// The edits that a join needs.
+fn join_edits(cursor: &Cursor<'_>, select: &Select, table: &Table, joins: String) -> Vec<Edit> {
+    let parent = select.base.handle();
+    // A bare star would take in the joined columns too.
+    let stars = select
+        .labels
+        .iter()
+        .filter(|(label, _)| *label == Label::Star);
+    let mut edits: Vec<Edit> = stars
+        .map(|(_, at)| Edit {
+            at: *at,
+            text: format!("{parent}."),
+        })
+        .collect();
+    edits.push(Edit {
+        at: select.base.end,
+        text: joins,
+    });
+    if !select.is_ordered {
+        // A hash join may turn the rows about; reading the table alone gives them as they lie.
+        let oid = match table.kind {
+            TableKind::PartitionedTable => format!("{parent}.tableoid, "),
+            _ => String::new(),
+        };
+        let text = format!(" ORDER BY {oid}{parent}.ctid");
+        edits.push(Edit {
+            at: cursor.end_of(cursor.tokens.len().saturating_sub(1)),
+            text,
+        });
     }
-    match select.shape {
-        Shape::Whole => true,
-        Shape::Filtered => !has_index(load, cx),
-        Shape::Other => false,
+    edits
+}
+
+/// How a relation's rows are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By a subquery for each row.
+    Correlated,
+    /// By a join with the one related row.
+    Joined,
+    /// By a join with all parents' rows, gathered at once.
+    Grouped,
+}
+
+/// The cheapest way that gives the same rows in the same order.
+///
+/// A join needs a statement over a single base table without LIMIT, where nothing else can be disturbed by it.
+/// To-one: a join with a unique key. To-many: gathering is worth it if every parent is wanted, or if finding one
+/// parent's rows means reading the whole table.
+fn way(load: &Load<'_>, select: &Select, base: &Table, cx: &Context<'_>) -> Way {
+    let can_join = match base.kind {
+        TableKind::Table | TableKind::PartitionedTable => select.shape != Shape::Other,
+        _ => false,
+    };
+    if !can_join {
+        Way::Correlated
+    } else if !load.relation.is_to_many() {
+        let remote: Vec<String> = load
+            .relation
+            .pairs
+            .iter()
+            .map(|pair| pair.remote.clone())
+            .collect();
+        if load.target.unique_over(&remote) {
+            Way::Joined
+        } else {
+            Way::Correlated
+        }
+    } else if load.limit.is_some() {
+        Way::Correlated
+    } else if select.shape == Shape::Whole || !has_index(load, cx) {
+        Way::Grouped
+    } else {
+        Way::Correlated
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Select {
     pub(crate) tables: Vec<TableRef>,
     /// What stands around the base table.
     pub(crate) shape: Shape,
+    /// Whether it has ORDER BY.
+    pub(crate) is_ordered: bool,
 }
 
 /// How much of its tables a SELECT reads.
@@ -29,7 +31,7 @@ pub(crate) enum Shape {
     Whole,
     /// One table, filtered by WHERE.
     Filtered,
-    /// Anything else: joins, LIMIT, locks, …
+    /// Anything else: joins, LIMIT, locks, DISTINCT ON, …
     Other,
 }
 
@@ -201,7 +203,11 @@ pub(crate) fn outline(cursor: &Cursor<'_>, main: &Main) -> Result<Select, Error>
         list_end: cursor.end_of(list_stop.saturating_sub(1)),
         list_is_empty: list == list_stop,
         labels,
-        shape: shape(&clauses, base.next == from_stop),
+        shape: match cursor.is(main.verb + 1, "distinct") {
+            true => Shape::Other,
+            false => shape(&clauses, base.next == from_stop),
+        },
+        is_ordered: clauses.iter().any(|(word, _)| *word == "order"),
         tables: tables(cursor, from + 1, from_stop),
         base,
     })

@@ -1,5 +1,7 @@
 //! The SQL of a planned load: a subquery for each row, or one grouped subquery joined.
 
+use std::collections::HashMap;
+
 use orm_schema::{Catalog, ColumnPair, RelationKind, Table};
 
 use super::encode;
@@ -14,12 +16,35 @@ pub(super) struct Emitter<'c> {
     aliases: Aliases,
 }
 
-/// A grouped subquery to join, and the value that it gives each parent.
-pub(super) struct Grouped {
+/// A subquery to join, and the value that it gives each parent.
+pub(super) struct Joined {
     /// `LEFT JOIN (…) AS … ON …`.
     pub(super) join: String,
-    /// The JSON text of the relation's rows.
+    /// The JSON text of the related rows, or NULL if there is none and the relation is to-one.
     pub(super) value: String,
+}
+
+/// A row in scope, by which its columns can be named.
+struct Row {
+    alias: String,
+    /// The columns' names where they are not their own.
+    names: HashMap<String, String>,
+}
+
+impl Row {
+    fn of(alias: &str) -> Self {
+        Self {
+            alias: alias.to_owned(),
+            names: HashMap::new(),
+        }
+    }
+
+    fn column(&self, name: &str) -> String {
+        match self.names.get(name) {
+            Some(other) => format!("{}.{other}", self.alias),
+            None => reference(&self.alias, name),
+        }
+    }
 }
 
 impl<'c> Emitter<'c> {
@@ -34,12 +59,16 @@ impl<'c> Emitter<'c> {
     /// The value of a load for one parent row, as a subquery that gives JSON text: an array, or an object
     /// or NULL.
     pub(super) fn correlated(&mut self, load: &Load<'c>, parent: &str) -> String {
-        let object = self.object(load);
+        self.correlated_to(load, &Row::of(parent))
+    }
+
+    fn correlated_to(&mut self, load: &Load<'c>, parent: &Row) -> String {
+        let object = self.object(load, &Row::of(&load.alias));
         let (from, keys) = self.source(load);
         let matches = keys
             .iter()
             .zip(&load.relation.pairs)
-            .map(|(key, pair)| format!("{key} = {parent}.{}", quoted(&pair.local)));
+            .map(|(key, pair)| format!("{key} = {}", parent.column(&pair.local)));
         let condition = conjunction(matches, load);
         if !load.relation.is_to_many() {
             return format!("(SELECT {object} FROM {from} WHERE {condition})");
@@ -62,8 +91,8 @@ impl<'c> Emitter<'c> {
     }
 
     /// The values of a to-many load without a limit, for all parents at once.
-    pub(super) fn grouped(&mut self, load: &Load<'c>, parent: &str) -> Grouped {
-        let object = self.object(load);
+    pub(super) fn grouped(&mut self, load: &Load<'c>, parent: &str) -> Joined {
+        let object = self.object(load, &Row::of(&load.alias));
         let (from, keys) = self.source(load);
         let (group, value) = (self.aliases.fresh(), self.aliases.fresh());
         let named: Vec<(String, &String)> =
@@ -75,13 +104,13 @@ impl<'c> Emitter<'c> {
         let on: Vec<String> = named
             .iter()
             .zip(&load.relation.pairs)
-            .map(|((name, _), pair)| format!("{group}.{name} = {parent}.{}", quoted(&pair.local)))
+            .map(|((name, _), pair)| format!("{group}.{name} = {}", reference(parent, &pair.local)))
             .collect();
         let condition = match &load.filter {
             Some(filter) => format!(" WHERE ({filter})"),
             None => String::new(),
         };
-        Grouped {
+        Joined {
             join: format!(
                 " LEFT JOIN (SELECT {}, string_agg({object}, ','{}) AS {value} FROM {from}{condition} \
                  GROUP BY {}) AS {group} ON {}",
@@ -91,6 +120,58 @@ impl<'c> Emitter<'c> {
                 on.join(" AND "),
             ),
             value: array(&format!("{group}.{value}")),
+        }
+    }
+
+    /// The value of a to-one load whose key is unique, joined. The subquery only renames the columns, so that none
+    /// is taken for one of the statement's own; the planner dissolves it.
+    pub(super) fn joined(&mut self, load: &Load<'c>, parent: &str) -> Joined {
+        let group = self.aliases.fresh();
+        let keys = load.relation.pairs.iter().map(|pair| &pair.remote);
+        let below = load.children.iter().flat_map(|child| &child.relation.pairs);
+        let needed = keys
+            .chain(load.columns.iter().map(|c| &c.name))
+            .chain(below.map(|pair| &pair.local));
+        let mut row = Row {
+            alias: group.clone(),
+            names: HashMap::new(),
+        };
+        let mut selected = Vec::new();
+        for column in needed {
+            if !row.names.contains_key(column) {
+                let name = self.aliases.fresh();
+                selected.push(format!("{} AS {name}", reference(&load.alias, column)));
+                row.names.insert(column.clone(), name);
+            }
+        }
+        let object = self.object(load, &row);
+        let (from, _) = self.source(load);
+        let condition = match &load.filter {
+            Some(filter) => format!(" WHERE ({filter})"),
+            None => String::new(),
+        };
+        let pairs = &load.relation.pairs;
+        let on: Vec<String> = pairs
+            .iter()
+            .map(|p| {
+                format!(
+                    "{} = {}",
+                    row.column(&p.remote),
+                    reference(parent, &p.local)
+                )
+            })
+            .collect();
+        let found = pairs
+            .first()
+            .map(|pair| row.column(&pair.remote))
+            .unwrap_or_default();
+        Joined {
+            join: format!(
+                " LEFT JOIN (SELECT {} FROM {from}{condition}) AS {group} ON {}",
+                selected.join(", "),
+                on.join(" AND ")
+            ),
+            value: format!("CASE WHEN {found} IS NOT NULL THEN {object} END"),
         }
     }
 
@@ -136,19 +217,18 @@ impl<'c> Emitter<'c> {
     }
 
     /// The JSON text of one row with the relations nested in it.
-    fn object(&mut self, load: &Load<'c>) -> String {
+    fn object(&mut self, load: &Load<'c>, row: &Row) -> String {
         let mut parts: Vec<(String, String)> = load
             .columns
             .iter()
             .map(|column| {
-                let place = reference(&load.alias, &column.name);
+                let place = row.column(&column.name);
                 let value = encode::column(&place, column.data_type.id, self.catalog, self.version);
                 (column.name.clone(), value)
             })
             .collect();
-        let parent = quoted(&load.alias);
         for child in &load.children {
-            let value = self.correlated(child, &parent);
+            let value = self.correlated_to(child, row);
             let value = match child.relation.is_to_many() {
                 true => value,
                 false => format!("coalesce({value}, 'null')"),
