@@ -39,7 +39,10 @@ pub(crate) fn apply(wing: &Wing, settings: Settings) -> anyhow::Result<()> {
 /// Watches until drain begins.
 pub(crate) async fn watch(wing: Arc<Wing>, source: Source, drain: Drain) {
     let (sender, mut changed) = mpsc::channel(1);
-    let _watcher = source.path.as_ref().and_then(|path| watch_file(path, sender.clone()));
+    let _watcher = source
+        .path
+        .as_ref()
+        .and_then(|path| watch_file(path, sender.clone()));
     let mut hangup = signal(SignalKind::hangup()).ok();
     let draining = drain.draining();
     tokio::pin!(draining);
@@ -53,7 +56,11 @@ pub(crate) async fn watch(wing: Arc<Wing>, source: Source, drain: Drain) {
             Some(()) = async { hangup.as_mut()?.recv().await } => {}
             () = wing.reload_requested() => {}
         }
-        match Settings::load(source.path.as_deref(), twinport_config::environment(), &source.flags) {
+        match Settings::load(
+            source.path.as_deref(),
+            twinport_config::environment(),
+            &source.flags,
+        ) {
             Err(errors) => tracing::error!("the settings stay as they were:\n{errors}"),
             Ok(settings) => match apply(&wing, settings) {
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
@@ -64,7 +71,10 @@ pub(crate) async fn watch(wing: Arc<Wing>, source: Source, drain: Drain) {
 }
 
 /// Watches the file's folder, because an editor puts a new file in its place.
-fn watch_file(path: &std::path::Path, sender: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+fn watch_file(
+    path: &std::path::Path,
+    sender: mpsc::Sender<()>,
+) -> Option<notify::RecommendedWatcher> {
     let path = path.canonicalize().ok()?;
     let dir = path.parent()?.to_owned();
     let watched = path.clone();

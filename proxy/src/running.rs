@@ -42,7 +42,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     if let Some(dir) = &settings.postgres.unix_socket_dir {
         let path = socket_path(dir, postgres.first().map_or(5432, SocketAddr::port));
         let listener = Listener::unix(&path).with_context(|| {
-            format!("cannot listen on {} (postgres.unix_socket_dir)", path.display())
+            format!(
+                "cannot listen on {} (postgres.unix_socket_dir)",
+                path.display()
+            )
         })?;
         listeners.push(listener);
     }

@@ -137,7 +137,8 @@ impl Clients {
     pub fn enter(self: &Arc<Self>, arrival: Arrival, bounds: Bounds) -> Result<Presence, Full> {
         let mut state = self.state.lock();
         let reached = |bound: Option<usize>, now: usize| bound.filter(|&bound| now >= bound);
-        let of = |counts: &HashMap<String, usize>, name: &str| counts.get(name).copied().unwrap_or(0);
+        let of =
+            |counts: &HashMap<String, usize>, name: &str| counts.get(name).copied().unwrap_or(0);
         if let Some(bound) = reached(bounds.all, state.clients.len()) {
             return Err(Full::All(bound));
         }
@@ -149,7 +150,10 @@ impl Clients {
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         *state.by_user.entry(arrival.user.clone()).or_default() += 1;
-        *state.by_database.entry(arrival.database.clone()).or_default() += 1;
+        *state
+            .by_database
+            .entry(arrival.database.clone())
+            .or_default() += 1;
         let client = Arc::new(Client {
             id,
             user: arrival.user,
@@ -238,9 +242,15 @@ mod tests {
         };
         let alice = clients.enter(arrival("alice"), bounds).ok();
         assert!(alice.is_some());
-        assert_eq!(clients.enter(arrival("alice"), bounds).err(), Some(Full::User(1)));
+        assert_eq!(
+            clients.enter(arrival("alice"), bounds).err(),
+            Some(Full::User(1))
+        );
         let _bob = clients.enter(arrival("bob"), bounds).ok();
-        assert_eq!(clients.enter(arrival("eve"), bounds).err(), Some(Full::Database(2)));
+        assert_eq!(
+            clients.enter(arrival("eve"), bounds).err(),
+            Some(Full::Database(2))
+        );
         drop(alice);
         assert!(clients.enter(arrival("alice"), bounds).is_ok());
         assert_eq!(clients.count(), 1);

@@ -49,7 +49,10 @@ pub trait Connect: Send + Sync + Sized + 'static {
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
 
     /// Asks the server whether an idle connection still works; gives it back if so.
-    fn check(&self, connection: Self::Connection) -> impl Future<Output = Option<Self::Connection>> + Send;
+    fn check(
+        &self,
+        connection: Self::Connection,
+    ) -> impl Future<Output = Option<Self::Connection>> + Send;
 }
 
 /// Why no connection could be had.
@@ -86,6 +89,8 @@ pub struct Census {
     pub opening: usize,
     /// Clients in the wait queue.
     pub waiting: usize,
+    /// How long the first of them has waited.
+    pub longest_wait: Duration,
 }
 
 /// What an acquire found without waiting.
@@ -101,7 +106,12 @@ const LAST_BACKOFF: Duration = Duration::from_secs(2);
 
 impl<C: Connect> Pool<C> {
     /// A pool with no connection yet.
-    pub fn new(connect: C, settings: PoolSettings, quota: Arc<Quota>, stats: Arc<PoolStats>) -> Arc<Self> {
+    pub fn new(
+        connect: C,
+        settings: PoolSettings,
+        quota: Arc<Quota>,
+        stats: Arc<PoolStats>,
+    ) -> Arc<Self> {
         let pool = Arc::new(Self {
             connect,
             settings: ArcSwap::from_pointee(settings),
@@ -184,7 +194,10 @@ impl<C: Connect> Pool<C> {
             return Err(AcquireError::Connect(error));
         }
         let (sender, receiver) = oneshot::channel();
-        state.waiters.push_back(Waiter { sender });
+        state.waiters.push_back(Waiter {
+            sender,
+            since: Instant::now(),
+        });
         drop(state);
         self.open_if_wanted();
         Ok(Found::Wait(receiver))
@@ -202,11 +215,20 @@ impl<C: Connect> Pool<C> {
             let oldest = newest.saturating_sub(LOOK_AT - 1);
             let at = (oldest..=newest)
                 .rev()
-                .find(|&i| state.idle.get(i).is_some_and(|idle| idle.connection.fits(wanted)))
+                .find(|&i| {
+                    state
+                        .idle
+                        .get(i)
+                        .is_some_and(|idle| idle.connection.fits(wanted))
+                })
                 .unwrap_or(newest);
             let mut idle = state.idle.remove(at);
             if idle.connection.is_alive() {
-                return Some(Lease::new(Arc::clone(self), idle.connection, state.generation));
+                return Some(Lease::new(
+                    Arc::clone(self),
+                    idle.connection,
+                    state.generation,
+                ));
             }
             state.total -= 1;
             self.quota.give_back();
@@ -271,7 +293,11 @@ impl<C: Connect> Pool<C> {
         drop(state);
         self.quota.give_back();
         for waiter in gone {
-            drop(waiter.sender.send(Err(AcquireError::Connect(error.clone()))));
+            drop(
+                waiter
+                    .sender
+                    .send(Err(AcquireError::Connect(error.clone()))),
+            );
         }
     }
 
@@ -311,7 +337,10 @@ impl<C: Connect> Pool<C> {
     }
 
     fn forget_gone_waiters(&self) {
-        self.state.lock().waiters.retain(|waiter| !waiter.sender.is_closed());
+        self.state
+            .lock()
+            .waiters
+            .retain(|waiter| !waiter.sender.is_closed());
     }
 
     /// Counts what is there.
@@ -323,6 +352,10 @@ impl<C: Connect> Pool<C> {
             idle: state.idle.len(),
             opening: state.opening,
             waiting: state.waiters.len(),
+            longest_wait: state
+                .waiters
+                .front()
+                .map_or(Duration::ZERO, |first| first.since.elapsed()),
         }
     }
 

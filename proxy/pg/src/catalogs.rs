@@ -124,7 +124,10 @@ impl Catalogs {
                 }
             };
             if now.is_ok_and(|now| now != loaded.fingerprint) {
-                tracing::info!(database = backend.database(), "the schema was changed elsewhere");
+                tracing::info!(
+                    database = backend.database(),
+                    "the schema was changed elsewhere"
+                );
                 entry.schema_changed();
             }
         }

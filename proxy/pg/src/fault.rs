@@ -74,9 +74,11 @@ impl Fault {
 
     /// The upstream connection broke while the client's request was on it.
     pub fn upstream_lost(why: impl Display) -> Self {
-        Self::error("08006", format_args!("the connection to the database was lost: {why}")).hint(
-            "Whether the last statement took effect is not known; check before running it again.",
+        Self::error(
+            "08006",
+            format_args!("the connection to the database was lost: {why}"),
         )
+        .hint("Whether the last statement took effect is not known; check before running it again.")
     }
 
     /// No upstream connection could be had.
@@ -95,16 +97,24 @@ impl Fault {
     /// The upstream refused or could not be reached.
     pub fn connect(error: &ConnectError) -> Self {
         let code = error.sqlstate();
-        let fault = Self::error(code, format_args!("cannot connect to the database: {error}"));
+        let fault = Self::error(
+            code,
+            format_args!("cannot connect to the database: {error}"),
+        );
         match code {
-            "08006" | "08001" => fault.hint("The database can't be reached at the moment; try again."),
+            "08006" | "08001" => {
+                fault.hint("The database can't be reached at the moment; try again.")
+            }
             _ => fault,
         }
     }
 
     /// The statement's own time, given by `@timeout`, is over.
     pub fn timed_out(after: std::time::Duration) -> Self {
-        Self::error("57014", format_args!("canceling statement due to @timeout({after:?})"))
+        Self::error(
+            "57014",
+            format_args!("canceling statement due to @timeout({after:?})"),
+        )
     }
 
     /// The whole ErrorResponse.

@@ -47,7 +47,9 @@ impl Handles {
         if name.is_empty() {
             self.unnamed = Some(handle);
         } else {
-            self.named.get_or_insert_default().insert(name.into(), handle);
+            self.named
+                .get_or_insert_default()
+                .insert(name.into(), handle);
         }
     }
 
@@ -56,7 +58,9 @@ impl Handles {
         if name.is_empty() {
             return self.unnamed.take().is_some();
         }
-        self.named.as_mut().is_some_and(|named| named.remove(name).is_some())
+        self.named
+            .as_mut()
+            .is_some_and(|named| named.remove(name).is_some())
     }
 
     /// Takes all names away.

@@ -107,7 +107,10 @@ async fn admit(wing: &Arc<Wing>, settings: &Settings, login: &Login) -> Result<A
     ));
     let bounds = Bounds {
         all: Some(settings.postgres.max_clients),
-        user: settings.users.get(&login.user).and_then(|user| user.max_clients),
+        user: settings
+            .users
+            .get(&login.user)
+            .and_then(|user| user.max_clients),
         database: database.max_clients,
     };
     let presence = wing
@@ -118,7 +121,10 @@ async fn admit(wing: &Arc<Wing>, settings: &Settings, login: &Login) -> Result<A
                 database: login.database.clone(),
                 peer: login.stream.peer().to_string(),
                 tls: login.stream.is_tls(),
-                application_name: baseline.get("application_name").unwrap_or_default().to_owned(),
+                application_name: baseline
+                    .get("application_name")
+                    .unwrap_or_default()
+                    .to_owned(),
             },
             bounds,
         )
@@ -270,7 +276,13 @@ async fn admit_control(wing: &Arc<Wing>, pool: &Arc<PgPool>) -> Result<Admitted,
     let backend = pool.connector();
     let own = wing
         .pools
-        .get(&wing.settings(), backend.settings(), backend.user(), wing.shared(), true)
+        .get(
+            &wing.settings(),
+            backend.settings(),
+            backend.user(),
+            wing.shared(),
+            true,
+        )
         .map_err(|error| Fault::connect(&error))?;
     own.connector().learn(&backend.credentials());
     let baseline = Arc::new(Overrides::from_pairs([
@@ -297,12 +309,18 @@ fn too_many(full: Full) -> Fault {
         Full::User(bound) => (bound, " of this user", "users.NAME.max_clients"),
         Full::Database(bound) => (bound, " of this database", "databases.NAME.max_clients"),
     };
-    Fault::fatal("53300", format_args!("too many clients{what}: {bound} are connected"))
-        .hint(format_args!("Close connections, or raise {key}."))
+    Fault::fatal(
+        "53300",
+        format_args!("too many clients{what}: {bound} are connected"),
+    )
+    .hint(format_args!("Close connections, or raise {key}."))
 }
 
 fn no_such_database(settings: &Settings, name: &str) -> Fault {
-    let fault = Fault::fatal("3D000", format_args!("database \"{name}\" is not in the settings"));
+    let fault = Fault::fatal(
+        "3D000",
+        format_args!("database \"{name}\" is not in the settings"),
+    );
     let nearest = settings
         .databases
         .keys()
@@ -318,10 +336,16 @@ fn no_such_database(settings: &Settings, name: &str) -> Fault {
 impl Secrets for Wing {
     async fn find(&self, user: &str, database: &str) -> Result<Option<Secret>, Unavailable> {
         let settings = self.settings();
-        if let Some(credential) = settings.users.get(user).and_then(|user| user.credential.as_ref()) {
+        if let Some(credential) = settings
+            .users
+            .get(user)
+            .and_then(|user| user.credential.as_ref())
+        {
             return Ok(Some(match credential {
                 Credential::Password(password) => Secret::Plain(password.reveal().to_owned()),
-                Credential::Scram(verifier) | Credential::Md5(verifier) => Secret::parse(verifier.reveal()),
+                Credential::Scram(verifier) | Credential::Md5(verifier) => {
+                    Secret::parse(verifier.reveal())
+                }
             }));
         }
         let Some(auth) = &settings.postgres.auth.query else {
@@ -358,16 +382,21 @@ impl Wing {
             .user
             .as_deref()
             .or(target.upstream.user.as_deref())
-            .ok_or_else(|| unavailable("neither auth_user nor a user in the database's URL is set".into()))?;
+            .ok_or_else(|| {
+                unavailable("neither auth_user nor a user in the database's URL is set".into())
+            })?;
         let pool = self
             .pools
             .get(settings, &target, asker, self.shared(), true)
             .map_err(|error| unavailable(error.to_string()))?;
-        if let Some(Credential::Password(password)) =
-            settings.users.get(asker).and_then(|user| user.credential.as_ref())
+        if let Some(Credential::Password(password)) = settings
+            .users
+            .get(asker)
+            .and_then(|user| user.credential.as_ref())
         {
             let password = password.reveal().to_owned();
-            pool.connector().learn(&crate::auth::Credentials::Password(password));
+            pool.connector()
+                .learn(&crate::auth::Credentials::Password(password));
         }
         let none = Arc::default();
         let mut lease = pool

@@ -28,10 +28,17 @@ impl Overrides {
     }
 
     /// From pairs; a later one wins.
-    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let values = pairs
             .into_iter()
-            .map(|(name, value)| (name.as_ref().to_ascii_lowercase().into(), value.as_ref().into()))
+            .map(|(name, value)| {
+                (
+                    name.as_ref().to_ascii_lowercase().into(),
+                    value.as_ref().into(),
+                )
+            })
             .collect();
         Self::new(values)
     }
@@ -68,7 +75,9 @@ impl Overrides {
 
     /// Names and values in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
     /// These, and those of `below` that these don't set.
@@ -158,10 +167,14 @@ pub struct Reported {
 
 impl Reported {
     /// From pairs; a later one wins.
-    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let mut reported = Self::default();
         for (name, value) in pairs {
-            reported.values.insert(name.as_ref().into(), value.as_ref().into());
+            reported
+                .values
+                .insert(name.as_ref().into(), value.as_ref().into());
         }
         reported.rehash();
         reported
@@ -187,7 +200,9 @@ impl Reported {
 
     /// Names and values in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
     /// What a client that knows `known` must be told to know these.
@@ -247,7 +262,10 @@ mod tests {
         let b = Overrides::from_pairs([("search_path", "b")]);
         assert_eq!(plain.planner(), 0);
         assert_ne!(a.planner(), b.planner());
-        assert_ne!(a.planner(), Overrides::from_pairs([("role", "a")]).planner());
+        assert_ne!(
+            a.planner(),
+            Overrides::from_pairs([("role", "a")]).planner()
+        );
     }
 
     #[test]
@@ -256,7 +274,10 @@ mod tests {
         let mut new = old.clone();
         assert_eq!(new.news(&old).count(), 0);
         new.set("TimeZone", "Asia/Tokyo");
-        assert_eq!(new.news(&old).collect::<Vec<_>>(), [("TimeZone", "Asia/Tokyo")]);
+        assert_eq!(
+            new.news(&old).collect::<Vec<_>>(),
+            [("TimeZone", "Asia/Tokyo")]
+        );
         assert_eq!(new.server_version(), 180_001);
     }
 }

@@ -36,7 +36,10 @@ pub(crate) struct RewriteKey {
 
 /// What the rewriter made of a statement.
 pub(crate) enum Outcome {
-    Rewritten { text: Box<[u8]>, timeout: Option<Duration> },
+    Rewritten {
+        text: Box<[u8]>,
+        timeout: Option<Duration>,
+    },
     Refused(Fault),
 }
 
@@ -172,7 +175,8 @@ impl Session {
             .as_ref()
             .is_some_and(|held| held.effects.intersects(Effects::SETTINGS | Effects::LOCAL));
         if changed {
-            let at_rest = self.replies.is_empty() && !self.replies.unsynced && self.to_upstream.is_empty();
+            let at_rest =
+                self.replies.is_empty() && !self.replies.unsynced && self.to_upstream.is_empty();
             return match &self.path_now {
                 Some(path) => Ok(Arc::clone(path)),
                 None if at_rest => Err(Some(Step::SearchPath)),
@@ -232,7 +236,10 @@ mod tests {
     #[test]
     fn a_search_path_is_taken_apart() {
         assert_eq!(schemas("\"$user\", public", "bob"), ["bob", "public"]);
-        assert_eq!(schemas("App , \"My \"\"One\"\",x\",b", "u"), ["app", "My \"One\",x", "b"]);
+        assert_eq!(
+            schemas("App , \"My \"\"One\"\",x\",b", "u"),
+            ["app", "My \"One\",x", "b"]
+        );
         assert!(schemas("", "u").is_empty());
     }
 }

@@ -9,12 +9,13 @@ use twinport_config::{Database, Settings};
 use twinport_core::pool::{Connect, Pool, Quota};
 use twinport_core::stats::PoolStats;
 
+use crate::admin::registry::{Opened, Registry};
 use crate::auth::{Credentials, Keyring};
 use crate::cancel::Target;
 use crate::catalogs::{Catalogs, Entry};
 use crate::connect::{ConnectError, Connected};
-use crate::server::Server;
 use crate::parameters::{Overrides, Reported};
+use crate::server::Server;
 use crate::transaction::bounded;
 use crate::upstream::{ExchangeError, Upstream};
 
@@ -34,6 +35,7 @@ pub struct Backend {
     pub(crate) catalog: Arc<Entry>,
     greetings: Mutex<HashMap<Vec<(String, String)>, Greeting>>,
     stats: Arc<PoolStats>,
+    connections: Arc<Registry>,
 }
 
 /// What a client is told at login, for the settings that it asked for.
@@ -138,6 +140,15 @@ impl Connect for Backend {
         let reported = Reported::from_pairs(connected.parameters);
         let mut upstream = Upstream::new(connected.stream, reported, target);
         upstream.inbound = connected.leftover;
+        upstream.registered = Some(self.connections.enter(Opened {
+            id: upstream.id,
+            database: self.settings.name.clone(),
+            user: self.user.clone(),
+            address: self.server.address(),
+            peer: upstream.stream.peer(),
+            tls: upstream.stream.is_tls(),
+            pid: upstream.target.pid,
+        }));
         Ok(upstream)
     }
 
@@ -160,6 +171,7 @@ pub struct Shared<'a> {
 #[derive(Default)]
 pub struct Pools {
     state: Mutex<State>,
+    connections: Arc<Registry>,
 }
 
 #[derive(Default)]
@@ -204,7 +216,9 @@ impl Pools {
             Some(server) => Arc::clone(server),
             None => {
                 let server = Arc::new(Server::new(&database.upstream, shared.keyring.clone())?);
-                state.servers.insert(database.name.clone(), Arc::clone(&server));
+                state
+                    .servers
+                    .insert(database.name.clone(), Arc::clone(&server));
                 server
             }
         };
@@ -227,11 +241,16 @@ impl Pools {
         let backend = Backend {
             server,
             settings: Arc::clone(database),
-            user: database.upstream.user.clone().unwrap_or_else(|| user.to_owned()),
+            user: database
+                .upstream
+                .user
+                .clone()
+                .unwrap_or_else(|| user.to_owned()),
             credentials: Mutex::new(Credentials::None),
             catalog: shared.catalogs.entry(&database.name),
             greetings: Mutex::default(),
             stats: Arc::clone(&stats),
+            connections: Arc::clone(&self.connections),
         };
         let pool = Pool::new(backend, pool_settings, quota, stats);
         state.pools.insert(key, Arc::clone(&pool));
@@ -252,6 +271,11 @@ impl Pools {
             (a.connector().database(), a_user).cmp(&(b.connector().database(), b_user))
         });
         pools
+    }
+
+    /// The open connections of all pools, also of those that were closed and still have leases.
+    pub(crate) fn connections(&self) -> &Registry {
+        &self.connections
     }
 
     /// Upkeep of all pools.
@@ -313,7 +337,12 @@ impl Pools {
 /// Asks a connection for what a client is told at login.
 pub(crate) async fn greet(upstream: &mut Upstream) -> Result<Greeting, ExchangeError> {
     let rows = bounded(upstream.run("SELECT pg_catalog.current_setting('search_path')")).await?;
-    let search_path = rows.into_iter().flatten().next().flatten().unwrap_or_default();
+    let search_path = rows
+        .into_iter()
+        .flatten()
+        .next()
+        .flatten()
+        .unwrap_or_default();
     Ok(Greeting {
         reported: Arc::clone(&upstream.reported),
         search_path: search_path.into(),

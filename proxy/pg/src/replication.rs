@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 
+use crate::cancel::Target;
 use crate::fault::Fault;
 use crate::handshake::{Login, Replication};
 use crate::login::{Admitted, turn_away, welcome};
 use crate::parameters::Reported;
-use crate::cancel::Target;
 use crate::wing::Wing;
 
 /// Serves a replication connection until either side closes it.
@@ -19,7 +19,12 @@ pub(crate) async fn serve(wing: &Arc<Wing>, mut login: Login, admitted: Admitted
         _ => "database",
     };
     let mut parameters: Vec<(&str, &str)> = vec![("replication", kind)];
-    parameters.extend(login.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    parameters.extend(
+        login
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
     let mut upstream = match backend.open(&parameters).await {
         Ok(connected) => connected,
         Err(error) => {
@@ -34,7 +39,10 @@ pub(crate) async fn serve(wing: &Arc<Wing>, mut login: Login, admitted: Admitted
         pid: upstream.pid,
         secret: upstream.secret.clone(),
     }));
-    let mut first = welcome(&Reported::from_pairs(std::mem::take(&mut upstream.parameters)), &admitted.key);
+    let mut first = welcome(
+        &Reported::from_pairs(std::mem::take(&mut upstream.parameters)),
+        &admitted.key,
+    );
     first.extend_from_slice(&upstream.leftover);
     let passed = async {
         login.stream.write_all(&first).await?;

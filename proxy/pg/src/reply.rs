@@ -166,7 +166,10 @@ impl Replies {
 
     /// How many ReadyForQuery are due.
     pub fn ready_due(&self) -> usize {
-        self.queue.iter().filter(|expect| expect.ends_with_ready()).count()
+        self.queue
+            .iter()
+            .filter(|expect| expect.ends_with_ready())
+            .count()
     }
 
     /// Whether the client has got half a frame.
@@ -348,7 +351,10 @@ impl Replies {
             _ => self.own_before(walk),
         }
         if shown {
-            self.begun |= !matches!(frame.tag, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS);
+            self.begun |= !matches!(
+                frame.tag,
+                backend::READY_FOR_QUERY | backend::PARAMETER_STATUS
+            );
             walk.at += frame.bytes.len();
         } else {
             walk.skip(frame.bytes.len());
@@ -360,7 +366,8 @@ impl Replies {
     fn note_description(&mut self, walk: &mut Walk<'_>) {
         self.own_before(walk);
         if let Some(Expect::Describe(bound)) = self.queue.front() {
-            self.described.extend(bound.as_ref().map(|bound| bound.statement.id));
+            self.described
+                .extend(bound.as_ref().map(|bound| bound.statement.id));
             self.queue.pop_front();
         }
     }
@@ -373,7 +380,10 @@ impl Replies {
         retry: bool,
     ) -> Option<Event> {
         let fields = Fields::new(frame.body());
-        if matches!(fields.get(b'V').or(fields.get(b'S')), Some(b"FATAL" | b"PANIC")) {
+        if matches!(
+            fields.get(b'V').or(fields.get(b'S')),
+            Some(b"FATAL" | b"PANIC")
+        ) {
             walk.skip(frame.bytes.len());
             return Some(Event::Fatal(frame.bytes.to_vec()));
         }
@@ -387,7 +397,9 @@ impl Replies {
         self.own_before(walk);
         let mut replacement = None;
         match self.queue.front_mut() {
-            Some(Expect::Query(refusal) | Expect::Parse { refusal, .. }) => replacement = refusal.take(),
+            Some(Expect::Query(refusal) | Expect::Parse { refusal, .. }) => {
+                replacement = refusal.take()
+            }
             _ => {}
         }
         if fields.code() == Some("57014")
@@ -409,7 +421,8 @@ impl Replies {
             .queue
             .iter()
             .find(|expect| !matches!(expect, Expect::Own(_) | Expect::Parsed(_)));
-        let (Some(Expect::Bind(Some(bound))) | Some(Expect::Describe(Some(bound)))) = failing else {
+        let (Some(Expect::Bind(Some(bound))) | Some(Expect::Describe(Some(bound)))) = failing
+        else {
             return false;
         };
         if bound.described {

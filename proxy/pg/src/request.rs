@@ -88,7 +88,8 @@ impl Session {
         self.passing -= now;
         // Without a lease the frame belongs to nobody any more: the rest of a COPY that failed.
         if self.held.is_some() {
-            self.to_upstream.extend_from_slice(rest.get(..now).unwrap_or_default());
+            self.to_upstream
+                .extend_from_slice(rest.get(..now).unwrap_or_default());
         }
     }
 
@@ -112,7 +113,9 @@ impl Session {
         let body = bytes.get(HEADER..).unwrap_or_default();
         let malformed = |error: twinport_wire::Error| Fault::protocol(&error);
         match tag {
-            frontend::QUERY => return Ok(self.query(frontend::query(body).map_err(malformed)?, bytes)),
+            frontend::QUERY => {
+                return Ok(self.query(frontend::query(body).map_err(malformed)?, bytes));
+            }
             frontend::PARSE => {
                 self.keep_for_retry(bytes);
                 let parse = frontend::Parse::decode(body).map_err(malformed)?;
@@ -204,11 +207,17 @@ impl Session {
             return Unleased::Step(Step::ClientGone);
         }
         // Data of a COPY that failed before the client knew.
-        if matches!(tag, frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL) {
+        if matches!(
+            tag,
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL
+        ) {
             return Unleased::Skip;
         }
         if let Some(refusing) = &self.refusing {
-            let ends_batch = matches!(tag, frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL);
+            let ends_batch = matches!(
+                tag,
+                frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL
+            );
             if ends_batch {
                 if let Refusing::With(error) = refusing {
                     self.to_client.extend_from_slice(error);

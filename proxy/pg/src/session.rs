@@ -139,7 +139,10 @@ impl Session {
             Step::SearchPath => self.ask_search_path().await,
             Step::Retry => self.retry().await,
             Step::TimedOut => {
-                let after = self.deadline.take().map_or(Duration::ZERO, |deadline| deadline.after);
+                let after = self
+                    .deadline
+                    .take()
+                    .map_or(Duration::ZERO, |deadline| deadline.after);
                 self.replies.timed_out = Some(Fault::timed_out(after).to_bytes().into());
                 let slot = Arc::clone(&self.key.slot);
                 tokio::spawn(async move { slot.cancel().await });

@@ -90,7 +90,9 @@ impl Session {
         {
             return Poll::Ready(Step::TimedOut);
         }
-        let at_rest = self.replies.is_empty() && self.replies.status == Status::Idle && self.pending.is_empty();
+        let at_rest = self.replies.is_empty()
+            && self.replies.status == Status::Idle
+            && self.pending.is_empty();
         if at_rest && !self.replies.unsynced && self.to_client.is_empty() {
             ready!(self.draining.as_mut().poll(cx));
             return Poll::Ready(Step::Drain);
@@ -107,9 +109,15 @@ impl Session {
             && !self.replies.unsynced
             && self.replies.status == Status::Idle
             && self.passing == 0
-            && self.to_upstream.is_empty();
+            && self.to_upstream.is_empty()
+            && !self.has_work();
         // A pinned session keeps its lease; only what may have changed its state makes us look again.
         done && !self.session_mode && (self.pinned.is_none() || !held.effects.is_empty())
+    }
+
+    /// Whether bytes of the client wait that can be handled now.
+    fn has_work(&self) -> bool {
+        self.pending.len() >= self.needed.max(1)
     }
 
     fn look_upstream(&mut self, cx: &mut Context<'_>) -> Look {
@@ -120,7 +128,9 @@ impl Session {
             let upstream = &mut *held.upstream;
             let kept = upstream.inbound.len();
             let Some((before, free)) = buffer.split_at_mut_checked(kept) else {
-                return Look::Step(Step::UpstreamLost(Fault::upstream_lost("an answer is too long")));
+                return Look::Step(Step::UpstreamLost(Fault::upstream_lost(
+                    "an answer is too long",
+                )));
             };
             before.copy_from_slice(&upstream.inbound);
             let mut read = ReadBuf::new(free);
@@ -131,7 +141,9 @@ impl Session {
                     return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error)));
                 }
                 Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost("the server closed it")));
+                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost(
+                        "the server closed it",
+                    )));
                 }
                 Poll::Ready(Ok(())) => kept + read.filled().len(),
             };
@@ -148,11 +160,16 @@ impl Session {
         let ready_before = self.replies.ready;
         let retry = self.batch.is_some();
         let upstream = &mut *held.upstream;
-        let taken = match self.replies.take(chunk, upstream, retry, &mut self.to_client) {
+        let taken = match self
+            .replies
+            .take(chunk, upstream, retry, &mut self.to_client)
+        {
             Ok(taken) => taken,
             Err(error) => return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error))),
         };
-        let (seen, rest) = chunk.split_at_checked(taken.consumed).unwrap_or((chunk, &[]));
+        let (seen, rest) = chunk
+            .split_at_checked(taken.consumed)
+            .unwrap_or((chunk, &[]));
         upstream.inbound.extend_from_slice(rest);
         let stats = self.pool.stats();
         stats.sent.add(seen.len() as u64);
@@ -160,7 +177,9 @@ impl Session {
             self.deadline = None;
             self.batch = None;
             if self.replies.status == Status::Idle {
-                stats.transactions.add((self.replies.ready - ready_before) as u64);
+                stats
+                    .transactions
+                    .add((self.replies.ready - ready_before) as u64);
             }
         }
         for id in self.replies.described.drain(..) {
@@ -184,7 +203,7 @@ impl Session {
 
     fn look_client(&mut self, cx: &mut Context<'_>) -> Look {
         // What waits is looked at first: it may have waited for a lease.
-        if self.pending.len() >= self.needed.max(1) {
+        if self.has_work() {
             let pending = std::mem::take(&mut self.pending);
             return self.handle_requests(&pending);
         }
@@ -193,7 +212,9 @@ impl Session {
             match Pin::new(&mut self.client).poll_read(cx, &mut read) {
                 Poll::Pending => return Look::Nothing,
                 Poll::Ready(Err(_)) => return Look::Step(Step::ClientGone),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => return Look::Step(Step::ClientGone),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    return Look::Step(Step::ClientGone);
+                }
                 Poll::Ready(Ok(())) => {}
             }
             self.pool.stats().received.add(read.filled().len() as u64);
@@ -225,7 +246,11 @@ impl Session {
 }
 
 /// Writes as much of `from` as the peer takes; ready when something was written.
-fn write_from(stream: &mut Stream, from: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn write_from(
+    stream: &mut Stream,
+    from: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     let mut written = 0;
     while let Some(rest) = from.get(written..).filter(|rest| !rest.is_empty()) {
         match Pin::new(&mut *stream).poll_write(cx, rest) {

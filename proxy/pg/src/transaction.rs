@@ -107,7 +107,10 @@ impl Session {
         let cancel_in_flight = self.key.slot.disarm();
         self.presence.set_activity(Activity::Idle);
         self.presence.set_upstream(None);
-        self.pool.stats().leased_us.add(micros(held.since.elapsed()));
+        self.pool
+            .stats()
+            .leased_us
+            .add(micros(held.since.elapsed()));
         self.reported = Arc::clone(&held.upstream.reported);
         self.replies.clear();
         self.path_now = None;
@@ -192,7 +195,12 @@ impl Session {
         let sql = "SELECT pg_catalog.current_setting('search_path')";
         match bounded(held.upstream.ask(sql)).await {
             Ok(rows) => {
-                let path = rows.into_iter().flatten().next().flatten().unwrap_or_default();
+                let path = rows
+                    .into_iter()
+                    .flatten()
+                    .next()
+                    .flatten()
+                    .unwrap_or_default();
                 self.path_now = Some(path.into());
                 true
             }
@@ -270,7 +278,11 @@ impl Session {
 }
 
 /// Brings a connection whose client is gone back to rest.
-async fn clean(upstream: &mut Upstream, replies: &Replies, discard: bool) -> Result<(), ExchangeError> {
+async fn clean(
+    upstream: &mut Upstream,
+    replies: &Replies,
+    discard: bool,
+) -> Result<(), ExchangeError> {
     let mut status = upstream.drain(replies.ready_due()).await.map(|status| {
         if replies.ready_due() == 0 {
             replies.status
@@ -309,7 +321,11 @@ struct Left {
     pin: Option<Arc<str>>,
 }
 
-async fn look_back(upstream: &mut Upstream, effects: Effects, user: &str) -> Result<Left, ExchangeError> {
+async fn look_back(
+    upstream: &mut Upstream,
+    effects: Effects,
+    user: &str,
+) -> Result<Left, ExchangeError> {
     let mut sql = ASK_SETTINGS.to_owned();
     sql.push_str(
         " UNION ALL SELECT 's', 'session_authorization', session_user::text WHERE session_user <> ",
@@ -322,11 +338,16 @@ async fn look_back(upstream: &mut Upstream, effects: Effects, user: &str) -> Res
     let (settings, state): (Vec<Row>, Vec<Row>) = rows
         .into_iter()
         .partition(|row| row.first().is_some_and(|kind| kind.as_deref() == Some("s")));
-    let settings = settings.into_iter().filter_map(|row| match <[_; 3]>::try_from(row) {
-        Ok([_, Some(name), Some(value)]) => Some((name, value)),
-        _ => None,
-    });
-    let mut reasons: Vec<String> = state.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect();
+    let settings = settings
+        .into_iter()
+        .filter_map(|row| match <[_; 3]>::try_from(row) {
+            Ok([_, Some(name), Some(value)]) => Some((name, value)),
+            _ => None,
+        });
+    let mut reasons: Vec<String> = state
+        .into_iter()
+        .filter_map(|row| row.into_iter().nth(1).flatten())
+        .collect();
     if effects.contains(Effects::LOAD) {
         reasons.push("LOAD".to_owned());
     }

@@ -1,9 +1,9 @@
 //! An upstream connection: what it carries, and short exchanges of our own with it.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use twinport_wire::pg::backend::{self, Fields, Status, Values};
 use twinport_wire::pg::frame::Frame;
 use twinport_wire::pg::frontend::build;
 
+use crate::admin::registry::Registered;
 use crate::cancel::Target;
 use crate::parameters::{Overrides, Reported};
 
@@ -44,6 +45,8 @@ pub struct Upstream {
     pub unnamed: Option<PreparedKey>,
     next_name: u32,
     opened: Instant,
+    /// Its place among the open connections.
+    pub(crate) registered: Option<Registered>,
 }
 
 /// Why an exchange of our own failed.
@@ -94,18 +97,25 @@ impl Upstream {
             unnamed: None,
             next_name: 0,
             opened: Instant::now(),
+            registered: None,
         }
     }
 
     /// A number for the next statement's upstream name.
     pub fn next_name(&mut self) -> u32 {
         self.next_name = self.next_name.wrapping_add(1);
+        if let Some(registered) = &self.registered {
+            registered.set_prepared(self.prepared.len() + 1);
+        }
         self.next_name
     }
 
     /// Forgets what `DISCARD ALL` took.
     pub fn discarded(&mut self) {
         self.prepared.clear();
+        if let Some(registered) = &self.registered {
+            registered.set_prepared(0);
+        }
         self.unnamed = None;
         self.settings = Arc::default();
     }
@@ -113,8 +123,10 @@ impl Upstream {
     /// Takes a ParameterStatus.
     pub fn note_parameter(&mut self, body: &[u8]) {
         if let Ok((name, value)) = backend::parameter_status(body) {
-            Arc::make_mut(&mut self.reported)
-                .set(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+            Arc::make_mut(&mut self.reported).set(
+                &String::from_utf8_lossy(name),
+                &String::from_utf8_lossy(value),
+            );
         }
     }
 
@@ -189,7 +201,9 @@ impl Upstream {
             .read_until_ready(|frame| {
                 match frame.tag {
                     backend::DATA_ROW => rows.push(text_row(frame.body())?),
-                    backend::ERROR_RESPONSE if failure.is_none() => failure = Some(server_error(frame)),
+                    backend::ERROR_RESPONSE if failure.is_none() => {
+                        failure = Some(server_error(frame))
+                    }
                     _ => {}
                 }
                 Ok(())
@@ -228,7 +242,9 @@ impl Upstream {
                     break;
                 };
                 match frame.tag {
-                    backend::READY_FOR_QUERY => ready = Some(backend::ready_for_query(frame.body())?),
+                    backend::READY_FOR_QUERY => {
+                        ready = Some(backend::ready_for_query(frame.body())?)
+                    }
                     backend::PARAMETER_STATUS => self.note_parameter(frame.body()),
                     _ => each(frame)?,
                 }
@@ -266,7 +282,8 @@ impl Connection for Upstream {
             Poll::Ready(Ok(())) => {
                 // A notice or a parameter that was reloaded: it is read with what comes next. An error is the
                 // last word of a server that goes.
-                let is_error = self.inbound.is_empty() && buffer.filled() == [backend::ERROR_RESPONSE];
+                let is_error =
+                    self.inbound.is_empty() && buffer.filled() == [backend::ERROR_RESPONSE];
                 self.inbound.extend_from_slice(buffer.filled());
                 !is_error
             }

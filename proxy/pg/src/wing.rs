@@ -182,7 +182,9 @@ impl Wing {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let mut config = tokio_postgres::Config::new();
-            config.user(pool.connector().user()).dbname(pool.connector().database());
+            config
+                .user(pool.connector().user())
+                .dbname(pool.connector().database());
             tokio::spawn(login::serve_control(wing, pool, Stream::Memory(theirs)));
             let (client, connection) = config.connect_raw(ours, tokio_postgres::NoTls).await?;
             let task = tokio::spawn(async move {
@@ -262,7 +264,12 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
         wing.pools.maintain();
         round = round.wrapping_add(1);
         if round.is_multiple_of(LOOK_EVERY) {
-            let pools = wing.pools.list().into_iter().map(|(_, pool)| pool).collect();
+            let pools = wing
+                .pools
+                .list()
+                .into_iter()
+                .map(|(_, pool)| pool)
+                .collect();
             wing.catalogs.look_for_changes(&wing, pools).await;
             wing.statements.sweep();
         }

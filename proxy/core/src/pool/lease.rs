@@ -84,17 +84,27 @@ impl<C: Connect> Drop for Lease<C> {
 }
 
 // A lease holds its connection from `new` until one of the methods that consume it.
-#[expect(clippy::expect_used, reason = "the connection is only taken by methods that consume the lease")]
+#[expect(
+    clippy::expect_used,
+    reason = "the connection is only taken by methods that consume the lease"
+)]
 impl<C: Connect> Deref for Lease<C> {
     type Target = C::Connection;
     fn deref(&self) -> &C::Connection {
-        self.connection.as_ref().expect("a lease holds a connection")
+        self.connection
+            .as_ref()
+            .expect("a lease holds a connection")
     }
 }
 
-#[expect(clippy::expect_used, reason = "the connection is only taken by methods that consume the lease")]
+#[expect(
+    clippy::expect_used,
+    reason = "the connection is only taken by methods that consume the lease"
+)]
 impl<C: Connect> DerefMut for Lease<C> {
     fn deref_mut(&mut self) -> &mut C::Connection {
-        self.connection.as_mut().expect("a lease holds a connection")
+        self.connection
+            .as_mut()
+            .expect("a lease holds a connection")
     }
 }

@@ -82,7 +82,11 @@ impl Quota {
     }
 
     fn living(&self) -> Vec<Arc<dyn Member>> {
-        self.members.lock().iter().filter_map(Weak::upgrade).collect()
+        self.members
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 }
 

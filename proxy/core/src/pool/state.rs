@@ -15,6 +15,7 @@ pub(super) struct Idle<T> {
 
 pub(super) struct Waiter<C: Connect> {
     pub(super) sender: oneshot::Sender<Handed<C>>,
+    pub(super) since: Instant,
 }
 
 pub(super) struct Failure<E> {
@@ -53,7 +54,13 @@ impl<C: Connect> State<C> {
         (self.total == 0 && now < failure.retry_at).then(|| failure.error.clone())
     }
 
-    pub(super) fn note_failure(&mut self, error: C::Error, now: Instant, first: Duration, last: Duration) {
+    pub(super) fn note_failure(
+        &mut self,
+        error: C::Error,
+        now: Instant,
+        first: Duration,
+        last: Duration,
+    ) {
         let backoff = match &self.failure {
             Some(failure) => (failure.backoff * 2).min(last),
             None => first,
@@ -109,7 +116,11 @@ impl<C: Connect> Pool<C> {
         loop {
             let mut state = self.state.lock();
             let enough = state.total >= settings.min_idle.min(settings.size);
-            if enough || state.closed || state.still_failing(Instant::now()).is_some() || !self.quota.take() {
+            if enough
+                || state.closed
+                || state.still_failing(Instant::now()).is_some()
+                || !self.quota.take()
+            {
                 return;
             }
             state.total += 1;
@@ -125,7 +136,11 @@ impl<C: Connect> Pool<C> {
         };
         let mut state = self.state.lock();
         // The longest idle stand first.
-        while state.idle.first().is_some_and(|idle| idle.since.elapsed() > interval) {
+        while state
+            .idle
+            .first()
+            .is_some_and(|idle| idle.since.elapsed() > interval)
+        {
             let idle = state.idle.remove(0);
             state.opening += 1;
             let generation = state.generation;
@@ -134,7 +149,9 @@ impl<C: Connect> Pool<C> {
                 let checked = pool.connect.check(idle.connection).await;
                 pool.state.lock().opening -= 1;
                 match checked {
-                    Some(connection) => pool.hand_over(Lease::new(Arc::clone(&pool), connection, generation)),
+                    Some(connection) => {
+                        pool.hand_over(Lease::new(Arc::clone(&pool), connection, generation))
+                    }
                     None => pool.lost(),
                 }
             });

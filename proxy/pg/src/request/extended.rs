@@ -35,7 +35,11 @@ impl Session {
             return Did::Done;
         }
         // A driver that sends the same unnamed statement again and again costs no second look at it.
-        let again = parse.name.is_empty().then(|| self.handles.get(UNNAMED)).flatten();
+        let again = parse
+            .name
+            .is_empty()
+            .then(|| self.handles.get(UNNAMED))
+            .flatten();
         let again = again.filter(|handle| {
             let plan = &handle.statement.plan;
             !plan.rewritten
@@ -122,13 +126,21 @@ impl Session {
             let Some((_, old)) = upstream.prepared.pop_lru() else {
                 break;
             };
-            build::close(&mut self.to_upstream, Target::Statement(&upstream_name(old)));
+            build::close(
+                &mut self.to_upstream,
+                Target::Statement(&upstream_name(old)),
+            );
             self.replies.push(Expect::Close { shown: false });
         }
         let number = upstream.next_name();
         upstream.prepared.put(key, number);
         let plan = &statement.plan;
-        build::parse(&mut self.to_upstream, &upstream_name(number), &plan.text, &plan.types);
+        build::parse(
+            &mut self.to_upstream,
+            &upstream_name(number),
+            &plan.text,
+            &plan.types,
+        );
         self.replies.push(Expect::Parse {
             key,
             name: shown.map(Into::into),
@@ -181,7 +193,8 @@ impl Session {
     }
 
     pub(super) fn bind(&mut self, bind: Bind<'_>) {
-        self.local_portals.retain(|(portal, _)| **portal != *bind.portal);
+        self.local_portals
+            .retain(|(portal, _)| **portal != *bind.portal);
         if let Some(local) = self.local_of(bind.statement) {
             self.local_portals.push((bind.portal.into(), local));
             let mut out = Vec::new();
@@ -256,7 +269,11 @@ impl Session {
                 }
             }
             Target::Portal(name) => {
-                if self.local_portals.iter().any(|(portal, _)| **portal == *name) {
+                if self
+                    .local_portals
+                    .iter()
+                    .any(|(portal, _)| **portal == *name)
+                {
                     let mut out = Vec::new();
                     answer::no_data(&mut out);
                     self.replies.push(Expect::Own(out.into()));

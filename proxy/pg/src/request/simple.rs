@@ -40,7 +40,11 @@ impl Session {
     fn planned_query(&mut self, plan: Plan) {
         let alone = self.replies.is_empty() && !self.replies.unsynced;
         let idle = alone && self.replies.status == Status::Idle;
-        if let Some(local) = plan.local.as_ref().filter(|_| self.replies.status != Status::Failed && alone) {
+        if let Some(local) = plan
+            .local
+            .as_ref()
+            .filter(|_| self.replies.status != Status::Failed && alone)
+        {
             let mut out = Vec::new();
             answer::command_complete(&mut out, self.do_local(local));
             answer::ready_for_query(&mut out, self.replies.status);
@@ -93,9 +97,17 @@ pub(crate) fn deallocate(text: &[u8], effects: Effects) -> Option<Local> {
     if name.eq_ignore_ascii_case("all") {
         return Some(Local::DeallocateAll);
     }
-    let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+    let name = match name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'))
+    {
         Some(quoted) => quoted.replace("\"\"", "\""),
-        None if name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$') => name.to_lowercase(),
+        None if name
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '$') =>
+        {
+            name.to_lowercase()
+        }
         None => return None,
     };
     Some(Local::Deallocate(name.into_bytes().into()))
