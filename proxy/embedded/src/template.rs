@@ -125,6 +125,7 @@ async fn initdb(
 /// Runs a program to its end; its output is for the error.
 async fn run(command: Command, program: &str) -> Result<(), Error> {
     let output = tokio::process::Command::from(command)
+        .kill_on_drop(true)
         .output()
         .await
         .map_err(Error::io(format!("cannot run `{program}`")))?;

@@ -1,1 +1,0 @@
-//! proxyctl runs and steers Twinport.
