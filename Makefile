@@ -1,0 +1,23 @@
+# What there is to do here. `make` alone lists it.
+
+.PHONY: help dev test lint fuzz bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+dev: ## start a private Postgres with a sample schema, and Twinport in front of it
+	scripts/setup.sh dev
+	cargo build --release -p twinport-ctl
+	cargo run --release -q -p twinport-ctl --bin proxyctl -- dev $(ARGS)
+
+test: ## install what is missing, then run all that continuous integration runs
+	bash .ci/run
+
+lint: ## formatting, clippy, documentation
+	bash .ci/steps fmt clippy docs
+
+fuzz: ## every fuzz target for FUZZ_SECONDS each (600)
+	bash .ci/steps fuzz
+
+bench: ## measure Twinport against a direct connection and other poolers
+	cargo run --release -p twinport-benches $(ARGS)

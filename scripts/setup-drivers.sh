@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Installs what the tests with real drivers need and this machine lacks: client programs, a Python
+# environment, node modules, Go modules, pgjdbc, and the source of asyncpg's own tests. Versions are
+# pinned by the files beside the suites. Quick when all is there; fails loudly when it can't be.
+#
+# Everything that is not of the system goes to ~/.cache/twinport (TWINPORT_CACHE names another
+# folder), save node_modules, which node looks for beside the suite.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+drivers=$(cd "$here/../integration/drivers" && pwd)
+cache=${TWINPORT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/twinport}
+pgjdbc=42.7.8
+
+say() { printf 'setup-drivers: %s\n' "$*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo "$@"
+    else
+        return 1
+    fi
+}
+
+# need PROGRAM PACKAGE…: installs the packages unless the program is there.
+need() {
+    local program=$1
+    shift
+    command -v "$program" >/dev/null && return
+    command -v apt-get >/dev/null || die "\`$program\` is missing: install it (Debian's package: $*)"
+    say "installing $*"
+    [ -n "${updated:-}" ] || as_root apt-get -qq update || die "\`$program\` is missing, and only root can install it: apt install $*"
+    updated=yes
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null ||
+        die "apt could not install $*"
+    command -v "$program" >/dev/null || die "\`$program\` is still missing after installing $*"
+}
+
+# done_as FILE…: whether the mark holds what these files say now; MARK is set by the caller.
+done_as() { [ -f "$mark" ] && cat "$@" | cmp -s - "$mark"; }
+record() { cat "$@" >"$mark"; }
+
+mkdir -p "$cache"
+# Two runs at once would fill the same folders.
+exec 9>"$cache/setup-drivers.lock"
+command -v flock >/dev/null && flock 9
+
+# The oldest server that the suites run against; the newest comes by setup-postgres-18.sh.
+if [ ! -x /usr/lib/postgresql/15/bin/postgres ] && [ -z "${TWINPORT_POSTGRES_BIN:-}" ]; then
+    PATH=$PATH:/usr/lib/postgresql/15/bin need postgres postgresql-15
+fi
+need psql postgresql-client
+need python3 python3 python3-venv
+need node nodejs
+need npm npm
+need java default-jdk-headless
+need javac default-jdk-headless
+need mvn maven
+need go golang-go
+
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed, found $(python3 --version)"
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "node 20 or newer is needed, found $(node --version)"
+
+requirements=$drivers/python/requirements.txt
+mark=$cache/python/requirements.txt
+if ! done_as "$requirements"; then
+    say "filling the Python environment"
+    python3 -m venv --clear "$cache/python" || die "\`python3 -m venv\` failed: apt install python3-venv"
+    "$cache/python/bin/pip" --disable-pip-version-check install -q -r "$requirements"
+    record "$requirements"
+fi
+
+mark=$cache/asyncpg/requirement
+requirement=$(grep '^asyncpg==' "$requirements")
+if ! printf '%s\n' "$requirement" | done_as -; then
+    say "unpacking the tests of $requirement"
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    "$cache/python/bin/pip" --disable-pip-version-check download -q --no-deps --no-binary asyncpg -d "$scratch" "$requirement"
+    tar -xzf "$scratch"/asyncpg-*.tar.gz -C "$scratch"
+    rm -rf "$cache/asyncpg"
+    mkdir -p "$cache/asyncpg"
+    # Only the tests: beside the package's own folder they would import that instead of the driver.
+    mv "$scratch"/asyncpg-*/tests "$cache/asyncpg/tests"
+    printf '%s\n' "$requirement" | record -
+fi
+
+mark=$drivers/node/node_modules/.twinport-lock
+if ! done_as "$drivers/node/package-lock.json"; then
+    say "filling node_modules"
+    (cd "$drivers/node" && npm ci --silent --no-audit --no-fund)
+    record "$drivers/node/package-lock.json"
+fi
+
+if [ ! -f "$cache/java/postgresql-$pgjdbc.jar" ]; then
+    say "fetching pgjdbc $pgjdbc"
+    mkdir -p "$cache/java"
+    mvn -q -B -ntp -Dstyle.color=never dependency:copy -Dartifact=org.postgresql:postgresql:$pgjdbc -DoutputDirectory="$cache/java"
+fi
+ln -sf "postgresql-$pgjdbc.jar" "$cache/java/postgresql.jar"
+
+mark=$cache/go.sum
+if ! done_as "$drivers/go/go.sum"; then
+    say "building the Go suite"
+    (cd "$drivers/go" && go build -o /dev/null .)
+    record "$drivers/go/go.sum"
+fi
+
+say "all there"
