@@ -1,0 +1,41 @@
+//! A server's side of SCRAM, as it comes: no server is believed.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use twinport_wire::scram::client::{Binding, Client};
+use twinport_wire::scram::{Keys, MAX_NONCE, Sha256, Verifier};
+
+fuzz_target!(|input: (bool, &[u8], &[u8])| {
+    let (bound, challenge, last) = input;
+    if let Ok(text) = std::str::from_utf8(challenge) {
+        if let Ok(verifier) = Verifier::<Sha256>::parse(text) {
+            assert_eq!(
+                Verifier::parse(&verifier.to_stored()).as_ref(),
+                Ok(&verifier)
+            );
+        }
+    }
+    let binding = if bound {
+        Binding::EndPoint(vec![1; 32])
+    } else {
+        Binding::Unsupported
+    };
+    let (client, first) = Client::<Sha256>::start("", binding);
+    // Half of the inputs extend the nonce, so as to come further.
+    let nonce = first.rsplit("r=").next().unwrap_or_default();
+    let challenge = match std::str::from_utf8(challenge) {
+        Ok(text) => text.replacen("r=", &format!("r={nonce}"), 1).into_bytes(),
+        Err(_) => challenge.to_vec(),
+    };
+    let Ok(challenge) = client.challenge(&challenge, 5000) else {
+        return;
+    };
+    assert!((1..=5000).contains(&challenge.iterations));
+    let keys = Keys {
+        client: [3; 32],
+        server: [4; 32],
+    };
+    let (client, answer) = challenge.answer(&keys);
+    assert!(answer.len() < 2 * MAX_NONCE + 256);
+    assert!(client.verify(last).is_err());
+});
