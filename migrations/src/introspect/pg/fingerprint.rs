@@ -36,7 +36,8 @@ SELECT hashtextextended(concat_ws(' ',
 
 /// A number that is another one whenever committed DDL has changed tables, columns, indexes, keys,
 /// types or functions, by whomever: for a comparison every few seconds. It costs about as much as
-/// one reading of `pg_attribute`: see `DECISIONS.md` for figures.
+/// one reading of `pg_attribute`: 2 ms for a handful of tables, 50 to 100 ms for 1,000 tables of
+/// 20 columns on two busy cores.
 ///
 /// It also changes, needlessly, by `REINDEX CONCURRENTLY` and the like. It does not see: a change
 /// that is undone before the next look by one that writes the same `pg_class` row (a table renamed
