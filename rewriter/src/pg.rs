@@ -14,9 +14,10 @@ mod statement;
 mod token;
 mod upsert;
 
+use std::ops::Range;
 use std::time::Duration;
 
-use crate::directive::{Directive, Include, Located, Upsert, parse_at};
+use crate::directive::{Directive, Include, Located, Upsert, is_annotation, parse_at};
 use crate::error::{Error, ErrorKind};
 use crate::{Context, Rewrite};
 use cursor::{Cursor, depths};
@@ -54,6 +55,23 @@ pub fn rewrite(sql: &str, cx: &Context<'_>) -> Result<Rewrite, Error> {
 /// As for [`rewrite`].
 pub fn rewrite_with(sql: &str, cx: &Context<'_>, json: JsonColumns) -> Result<Rewrite, Error> {
     run(sql, cx, json).map_err(|error| error.within(sql))
+}
+
+/// The places of all annotations in a text: what stands between their comments' marks, in bytes.
+///
+/// # Errors
+///
+/// If a string, quoted name or comment is not closed.
+pub fn annotations(
+    sql: &str,
+    standard_conforming_strings: bool,
+) -> Result<Vec<Range<usize>>, Error> {
+    let tokens =
+        token::tokens(sql, standard_conforming_strings).map_err(|error| error.within(sql))?;
+    let bodies = tokens.iter().filter_map(token::Token::comment_body);
+    Ok(bodies
+        .filter(|body| is_annotation(sql.get(body.clone()).unwrap_or_default()))
+        .collect())
 }
 
 /// The stages: tokens, statements with their annotations, directives, edits, text.

@@ -205,11 +205,7 @@ fn join_edits(cursor: &Cursor<'_>, select: &Select, table: &Table, joins: String
     });
     if !select.is_ordered {
         // A hash join may turn the rows about; reading the table alone gives them as they lie.
-        let oid = match table.kind {
-            TableKind::PartitionedTable => format!("{parent}.tableoid, "),
-            _ => String::new(),
-        };
-        let text = format!(" ORDER BY {oid}{parent}.ctid");
+        let text = format!(" ORDER BY {parent}.ctid");
         edits.push(Edit {
             at: cursor.end_of(cursor.tokens.len().saturating_sub(1)),
             text,
@@ -235,8 +231,11 @@ enum Way {
 /// To-one: a join with a unique key. To-many: gathering is worth it if every parent is wanted, or if finding one
 /// parent's rows means reading the whole table.
 fn way(load: &Load<'_>, select: &Select, base: &Table, cx: &Context<'_>) -> Way {
+    let is_single = select.shape != Shape::Other;
     let can_join = match base.kind {
-        TableKind::Table | TableKind::PartitionedTable => select.shape != Shape::Other,
+        TableKind::Table => is_single,
+        // Its rows' order is the partitions', which no column tells.
+        TableKind::PartitionedTable => is_single && select.is_ordered,
         _ => false,
     };
     if !can_join {

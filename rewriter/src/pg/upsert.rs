@@ -25,9 +25,10 @@
 //!   RETURNING has it.
 //! - Two rows of one statement with the same key make the server raise 21000; `nothing` takes the first of them.
 //! - `inserted` uses the system column `xmax`: 0 for a row that this statement made, this transaction's number for
-//!   one that it updated. Postgres 18 has `old` and `new` too, but `xmax` says the same there.
+//!   one that it updated. A partitioned table does not give it away: there it is `old.key IS NULL`, which Postgres
+//!   has from 18 on, and refused before.
 
-use orm_schema::{Column, Generated, Identity, Index, Table};
+use orm_schema::{Column, Generated, Identity, Index, Table, TableKind};
 
 use super::cursor::{Cursor, quoted};
 use super::insert::{Columns, Insert, outline};
@@ -60,7 +61,8 @@ pub(super) fn apply(
         text: clause,
     });
     if let Some(name) = &upsert.inserted {
-        edits.push(tell_inserted(&insert, table, name)?);
+        let test = inserted_test(table, &key, name, cx.server_version)?;
+        edits.push(tell_inserted(&insert, table, name, &test)?);
     }
     Ok(())
 }
@@ -276,9 +278,38 @@ fn updated_column<'t>(
         .hinted("Take it out of \"update\", or insert it."))
 }
 
+/// The condition that holds for inserted rows and not for updated ones.
+fn inserted_test(
+    table: &Table,
+    key: &[String],
+    name: &Name,
+    version: u32,
+) -> Result<String, Error> {
+    if table.kind != TableKind::PartitionedTable {
+        return Ok("xmax = 0".to_owned());
+    }
+    let never_null = key
+        .iter()
+        .find(|key| table.column(key).is_some_and(|column| column.not_null));
+    match never_null.filter(|_| version >= 180_000) {
+        Some(column) => Ok(format!("old.{} IS NULL", quoted(column))),
+        None => Err(Error::new(
+            ErrorKind::NotSupported,
+            format!(
+                "\"inserted\" can't be had from \"{}\", which is partitioned",
+                table.name
+            ),
+        )
+        .at(name.at)
+        .hinted(
+            "Leave out \"inserted\"; Postgres tells it for partitioned tables from version 18 on.",
+        )),
+    }
+}
+
 /// The edit that adds the column which tells inserted rows from updated ones.
-fn tell_inserted(insert: &Insert, table: &Table, name: &Name) -> Result<Edit, Error> {
-    let column = format!("(xmax = 0) AS {}", quoted(&name.text));
+fn tell_inserted(insert: &Insert, table: &Table, name: &Name, test: &str) -> Result<Edit, Error> {
+    let column = format!("({test}) AS {}", quoted(&name.text));
     let Some(returning) = &insert.returning else {
         return Ok(Edit {
             at: insert.source_end,

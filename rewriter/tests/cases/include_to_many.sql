@@ -138,3 +138,14 @@ SELECT id, (SELECT json_agg(json_build_object('id', s.id, 'num', s.num, 'f8', s.
 /* @include(books(order: id)) */ SELECT id FROM author ORDER BY id
 # expect
 SELECT id, (SELECT coalesce(json_agg(b ORDER BY b.id), '[]') FROM book b WHERE b.author_id = a.id) AS books FROM author a ORDER BY id
+
+# case: from and to a partitioned table
+/* @include(events(order: id, columns: [id])) */ SELECT id FROM book WHERE id < 3
+# expect
+SELECT id, CASE id WHEN 1 THEN '[{"id":1},{"id":11}]'::json ELSE '[]' END AS events FROM book WHERE id < 3
+
+# case: list and object of a row, and a row of a list's row
+/* @include(book.reviews(order: -id, limit: 1).book(columns: [title])) */ SELECT id FROM event WHERE id = 1
+# expect
+SELECT 1 AS id, (SELECT row_to_json(x) FROM (SELECT b.*, (SELECT json_agg(y) FROM (SELECT r.*, (SELECT row_to_json(z) FROM (SELECT b.title) z) AS book
+  FROM review r WHERE r.book_id = b.id ORDER BY r.id DESC LIMIT 1) y) AS reviews FROM book b WHERE b.id = 1) x) AS book

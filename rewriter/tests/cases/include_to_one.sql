@@ -65,3 +65,13 @@ SELECT id, NULL::json AS author FROM book WHERE false
 /* @include(author) */ SELECT id FROM book ORDER BY id
 # expect
 SELECT id, (SELECT row_to_json(a) FROM author a WHERE a.id = b.author_id) AS author FROM book b ORDER BY id
+
+# case: a partitioned table, without ORDER BY
+/* @include(book(columns: [id])) */ SELECT id FROM event
+# expect
+SELECT id, CASE WHEN day = 3 THEN '{"id":4}'::json ELSE '{"id":1}' END AS book FROM event
+
+# case: rows keep their order without ORDER BY
+/* @include(author(columns: [id])) */ SELECT id FROM book
+# expect
+SELECT id, CASE WHEN author_id IS NOT NULL THEN json_build_object('id', author_id) END AS author FROM book

@@ -134,3 +134,8 @@ SELECT 'Anna' AS name
 
 # case: EXPLAIN
 EXPLAIN (COSTS OFF) INSERT INTO account (email) VALUES ('x') -- @upsert(email)
+
+# case: a partitioned table
+/* @upsert */ INSERT INTO event (id, day) VALUES (1, 9), (12, 8) RETURNING id, day, book_id
+# expect
+SELECT * FROM (VALUES (1, 9, 1), (12, 8, NULL)) v(id, day, book_id)

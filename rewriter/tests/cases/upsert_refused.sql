@@ -84,3 +84,10 @@
 
 # case: an include on an INSERT
 /* @upsert(email) @include(books) */ INSERT INTO account (email) VALUES ('a')
+
+# case: inserted, of a partitioned table
+/* @upsert(id, inserted: n) */ INSERT INTO event (id, day) VALUES (1, 9)
+
+# case: inserted, of a partitioned table on a server that tells it
+# version: 180000
+/* @upsert(id, inserted: n) */ INSERT INTO event (id, day) VALUES (1, 9) RETURNING id

@@ -1,7 +1,8 @@
 //! The catalog of `schema.sql`.
 
 use orm_schema::{
-    Catalog, CatalogBuilder, Identity, TableBuilder, TypeCategory, TypeDef, TypeId, TypeKind,
+    Catalog, CatalogBuilder, Identity, TableBuilder, TableKind, TypeCategory, TypeDef, TypeId,
+    TypeKind,
 };
 
 /// The catalog that `schema.sql` makes.
@@ -209,6 +210,13 @@ fn upserts() -> Vec<TableBuilder> {
             .column("a", "int4")
             .column("b", "int4")
             .unique_where(&["a"], "b > 0"),
+        TableBuilder::new("event")
+            .kind(TableKind::PartitionedTable)
+            .column("id", "int4")
+            .column("day", "int4")
+            .column("book_id", "int4")
+            .key(&["id"])
+            .references(&["book_id"], "book", &["id"]),
         TableBuilder::new("Odd Table")
             .column("Key", "int4")
             .column("order", "int4")

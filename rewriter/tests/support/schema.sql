@@ -70,6 +70,9 @@ CREATE TABLE price_list (sku text, region text DEFAULT 'eu', cents int, note tex
 CREATE TABLE two_keys (a int UNIQUE, b int UNIQUE, c int);
 CREATE TABLE keyless (a int, b int);
 CREATE UNIQUE INDEX ON keyless (a) WHERE b > 0;
+CREATE TABLE event (id int PRIMARY KEY, day int, book_id int REFERENCES book) PARTITION BY RANGE (id);
+CREATE TABLE event_low PARTITION OF event FOR VALUES FROM (0) TO (10);
+CREATE TABLE event_high PARTITION OF event FOR VALUES FROM (10) TO (20);
 CREATE TABLE "Odd Table" ("Key" int PRIMARY KEY, "order" int, "Quoted ""x""" int);
 
 INSERT INTO publisher VALUES (1, 'Ace'), (2, 'Bantam'), (3, 'None yet');
@@ -108,5 +111,6 @@ INSERT INTO sample VALUES
      'calm', 1, '(,)');
 INSERT INTO account (email, name, visits) VALUES ('ann@x', 'Ann', 5), ('bob@x', 'Bob', 1);
 INSERT INTO price_list VALUES ('a', 'eu', 100, 'old'), ('a', 'us', 120, 'old');
+INSERT INTO event VALUES (11, 1, 1), (1, 2, 1), (2, 3, 4);
 INSERT INTO two_keys VALUES (1, 10, 0);
 INSERT INTO "Odd Table" VALUES (1, 1, 1);

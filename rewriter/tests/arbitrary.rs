@@ -1,0 +1,136 @@
+//! Arbitrary input: nothing panics, and what is not annotated is not changed.
+
+#[path = "support/catalog.rs"]
+mod catalog;
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use twinport_rewriter::pg::{JsonColumns, annotations, rewrite_with};
+use twinport_rewriter::scan::{Effects, scan};
+use twinport_rewriter::{Context, directive};
+
+/// Pieces of annotations and of SQL, so that random text gets past the first token.
+const PIECES: &[&str] = &[
+    "@include",
+    "@upsert",
+    "@timeout",
+    "@",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ":",
+    ".",
+    "-",
+    "\"",
+    "'",
+    "2s",
+    "5",
+    "books",
+    "author",
+    "order",
+    "limit",
+    "where",
+    "columns",
+    "id",
+    "nothing",
+    "update",
+    "é",
+    "\u{0}",
+    " ",
+    "\n",
+    "/*",
+    "*/",
+    "--",
+    ";",
+    "$$",
+    "$1",
+    "E'",
+    "\\",
+    "U&\"",
+    "SELECT",
+    "FROM",
+    "INSERT INTO",
+    "VALUES",
+    "ON CONFLICT",
+    "RETURNING",
+    "WITH",
+    "AS",
+    "*",
+    "author",
+    "book",
+    "account",
+    "email",
+    "GROUP BY",
+    "LIMIT",
+    "JOIN",
+    "DISTINCT",
+    "::",
+    "price > 1",
+    "EXPLAIN",
+    "DECLARE",
+    "FOR",
+    "PREPARE",
+    "BEGIN ATOMIC",
+    "END",
+    "CASE",
+    "count(",
+];
+
+fn soup() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(PIECES), 0..40).prop_map(|pieces| pieces.join(" "))
+}
+
+/// An annotation of random pieces before a statement of random pieces.
+fn annotated() -> impl Strategy<Value = String> {
+    (soup(), soup())
+        .prop_map(|(annotation, sql)| format!("/* @include(books {annotation} */ {sql}"))
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), soup(), annotated()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_directive_parser_never_panics(text in any_text()) {
+        if let Err(error) = directive::parse(&text) {
+            let position = error.position().unwrap_or(1);
+            prop_assert!((1..=text.chars().count() + 1).contains(&position));
+        }
+    }
+
+    #[test]
+    fn the_lexer_never_panics_and_the_quick_scan_misses_nothing(sql in any_text()) {
+        let _ = annotations(&sql, false);
+        if annotations(&sql, true).is_ok_and(|found| !found.is_empty()) {
+            let flags = scan(sql.as_bytes(), &HashSet::new());
+            prop_assert!(flags.contains(Effects::ANNOTATED));
+        }
+    }
+
+    #[test]
+    fn rewriting_never_panics(sql in any_text(), standard in any::<bool>(), text in any::<bool>()) {
+        let catalog = catalog::catalog();
+        let path = ["public".to_owned()];
+        let cx = Context {
+            catalog: &catalog,
+            search_path: &path,
+            server_version: 150_000,
+            standard_conforming_strings: standard,
+        };
+        let json = if text { JsonColumns::Text } else { JsonColumns::Cast };
+        match rewrite_with(&sql, &cx, json) {
+            Ok(rewritten) if !sql.contains('@') => prop_assert_eq!(rewritten.sql, sql),
+            Ok(rewritten) => prop_assert!(rewritten.sql.len() >= sql.len()),
+            Err(error) => {
+                let position = error.position().unwrap_or(1);
+                prop_assert!((1..=sql.chars().count() + 1).contains(&position), "{position}");
+            }
+        }
+    }
+}
