@@ -1,0 +1,119 @@
+//! Clients counted by pool, for the console and for metrics.
+
+use std::collections::BTreeMap;
+
+use twinport_core::clients::{Activity, Clients};
+
+/// What the clients of one pool do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// They hold an upstream connection.
+    pub active: usize,
+    /// They stand in the wait queue.
+    pub waiting: usize,
+    /// Nothing of theirs runs.
+    pub idle: usize,
+    /// They hold their connection beyond their transactions. Counted above, too.
+    pub pinned: usize,
+}
+
+impl Counts {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.active + self.waiting + self.idle
+    }
+}
+
+/// Clients counted by database and user.
+#[derive(Debug, Default)]
+pub struct Tally(BTreeMap<String, BTreeMap<String, Counts>>);
+
+impl Tally {
+    /// Counts who is there now.
+    #[must_use]
+    pub fn of(clients: &Clients) -> Self {
+        let mut tally: BTreeMap<String, BTreeMap<String, Counts>> = BTreeMap::new();
+        for client in clients.list() {
+            let users = match tally.get_mut(&client.database) {
+                Some(users) => users,
+                None => tally.entry(client.database.clone()).or_default(),
+            };
+            let counts = match users.get_mut(&client.user) {
+                Some(counts) => counts,
+                None => users.entry(client.user.clone()).or_default(),
+            };
+            match client.activity() {
+                Activity::Active => counts.active += 1,
+                Activity::Waiting => counts.waiting += 1,
+                Activity::Idle => counts.idle += 1,
+            }
+            counts.pinned += usize::from(client.pin().is_some());
+        }
+        Self(tally)
+    }
+
+    /// The clients of one pool.
+    #[must_use]
+    pub fn pool(&self, database: &str, user: &str) -> Counts {
+        let found = self.0.get(database).and_then(|users| users.get(user));
+        found.copied().unwrap_or_default()
+    }
+
+    /// How many clients a database has.
+    #[must_use]
+    pub fn database(&self, database: &str) -> usize {
+        let users = self.0.get(database).into_iter().flat_map(BTreeMap::values);
+        users.map(Counts::all).sum()
+    }
+
+    /// How many clients a user has.
+    #[must_use]
+    pub fn user(&self, user: &str) -> usize {
+        let counts = self.0.values().filter_map(|users| users.get(user));
+        counts.map(Counts::all).sum()
+    }
+
+    /// The users who are there.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.0.values().flat_map(BTreeMap::keys).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use twinport_core::clients::{Arrival, Bounds};
+
+    use super::*;
+
+    #[test]
+    fn clients_are_counted_by_what_they_do() {
+        let clients = Arc::new(Clients::default());
+        let enter = |user: &str, database: &str| {
+            let arrival = Arrival {
+                user: user.into(),
+                database: database.into(),
+                ..Arrival::default()
+            };
+            clients.enter(arrival, Bounds::default()).unwrap()
+        };
+        let pinned = enter("alice", "app");
+        pinned.set_activity(Activity::Active);
+        pinned.set_pin(Some("LISTEN".into()));
+        let waiting = enter("alice", "app");
+        waiting.set_activity(Activity::Waiting);
+        let _idle = enter("alice", "other");
+        let tally = Tally::of(&clients);
+        let expected = Counts {
+            active: 1,
+            waiting: 1,
+            idle: 0,
+            pinned: 1,
+        };
+        assert_eq!(tally.pool("app", "alice"), expected);
+        assert_eq!(tally.pool("app", "bob"), Counts::default());
+        assert_eq!((tally.database("app"), tally.user("alice")), (2, 3));
+    }
+}
