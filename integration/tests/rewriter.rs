@@ -69,7 +69,7 @@ async fn rewritten_statements_give_the_naive_answer() -> Result<()> {
     let version = server_version(&client).await?;
     let (mut compared, mut failures) = (0, Vec::new());
     for (file, text) in FILES {
-        for case in cases::read(text) {
+        for case in cases::read(text).map_err(anyhow::Error::msg)? {
             // As the server understands it, and as it would be written for an older one.
             let version = case.version.unwrap_or(version).min(version);
             let outcome = run(&client, &catalog, &case, version).await;

@@ -68,11 +68,10 @@ fn shown(case: &Case, result: Result<Rewrite, Error>) -> String {
     out
 }
 
-fn check(name: &str, file: &str) {
+fn check(name: &str, cases: &[Case]) {
     let catalog = catalog::catalog();
-    let cases = cases::read(file);
     assert!(!cases.is_empty());
-    for case in &cases {
+    for case in cases {
         let runs = [&case.params, &case.expect, &case.after, &case.state];
         let refused = run(case, &catalog).is_err();
         assert!(
@@ -97,7 +96,7 @@ macro_rules! files {
             #[test]
             fn $name() {
                 let file = include_str!(concat!("cases/", stringify!($name), ".sql"));
-                check(stringify!($name), file);
+                check(stringify!($name), &cases::read(file).expect("the file is well formed"));
             }
         )+
     };

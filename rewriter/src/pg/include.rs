@@ -81,14 +81,13 @@ pub(super) fn apply(
             None => emitter.correlated(load, parent),
         };
         let value = match json {
-            // CASE and a cast need parentheses between them.
-            JsonColumns::Cast => format!("({value})::json"),
+            JsonColumns::Cast => format!("{value}::json"),
             JsonColumns::Text => value,
         };
         columns.push(format!("{value} AS {}", quoted(&load.relation.name)));
     }
     if !joins.is_empty() {
-        edits.extend(join_edits(cursor, &select, table, joins));
+        edits.extend(join_edits(cursor, &select, joins));
     }
     let comma = if select.list_is_empty { " " } else { ", " };
     edits.push(Edit {
@@ -186,7 +185,7 @@ fn check_label(select: &Select, load: &Load<'_>, at: usize, cx: &Context<'_>) ->
 }
 
 /// The edits that a join needs.
-fn join_edits(cursor: &Cursor<'_>, select: &Select, table: &Table, joins: String) -> Vec<Edit> {
+fn join_edits(cursor: &Cursor<'_>, select: &Select, joins: String) -> Vec<Edit> {
     let parent = select.base.handle();
     // A bare star would take in the joined columns too.
     let stars = select

@@ -24,8 +24,8 @@ pub(crate) struct Case {
     pub(crate) state: Option<String>,
 }
 
-/// All cases of a file.
-pub(crate) fn read(file: &str) -> Vec<Case> {
+/// All cases of a file, or what is wrong with it.
+pub(crate) fn read(file: &str) -> Result<Vec<Case>, String> {
     let mut cases: Vec<Case> = Vec::new();
     let mut section = "";
     for line in file.lines() {
@@ -54,15 +54,17 @@ pub(crate) fn read(file: &str) -> Vec<Case> {
             section = "statement";
             continue;
         }
-        let case = cases.last_mut().expect("a case begins with \"# case:\"");
+        let case = cases.last_mut().ok_or("a case begins with \"# case:\"")?;
         match key {
             "path" => case.path = value.split(", ").map(str::to_owned).collect(),
-            "version" => case.version = Some(value.parse().expect("a version number")),
+            "version" => {
+                case.version = Some(value.parse().map_err(|_| format!("version {value}"))?);
+            }
             "strings" => case.legacy_strings = value == "legacy",
             "json" => case.text = value == "text",
             "params" => case.params = Some(value.to_owned()),
             "expect" | "after" | "state" => section = key,
-            other => panic!("unknown mark \"{other}\""),
+            other => return Err(format!("unknown mark \"{other}\"")),
         }
     }
     for case in &mut cases {
@@ -72,5 +74,5 @@ pub(crate) fn read(file: &str) -> Vec<Case> {
             case.path.push("public".to_owned());
         }
     }
-    cases
+    Ok(cases)
 }

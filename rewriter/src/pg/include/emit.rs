@@ -171,7 +171,7 @@ impl<'c> Emitter<'c> {
                 selected.join(", "),
                 on.join(" AND ")
             ),
-            value: format!("CASE WHEN {found} IS NOT NULL THEN {object} END"),
+            value: format!("(CASE WHEN {found} IS NOT NULL THEN {object} END)"),
         }
     }
 
