@@ -1,9 +1,10 @@
 //! Directives on SQL for Postgres.
 //!
-//! [`rewrite`] lists the stages; each rule is a file: [`include`] and [`upsert`]. The rules read the statement
+//! [`rewrite`] lists the stages; each rule is a file: `include` and `upsert`. The rules read the statement
 //! by its tokens and change it by insertions, so that what they don't know of stays as it was written.
 
 mod cursor;
+mod from;
 mod include;
 mod insert;
 mod label;

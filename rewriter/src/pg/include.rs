@@ -35,9 +35,10 @@ mod plan;
 use orm_schema::{RelationKind, Table, TableKind};
 
 use super::cursor::{Cursor, quoted};
+use super::from::TableRef;
 use super::label::Label;
 use super::main_clause::Main;
-use super::select::{Select, Shape, TableRef, outline};
+use super::select::{Select, Shape, outline};
 use super::{Edit, JsonColumns, names};
 use crate::Context;
 use crate::directive::Include;
@@ -159,6 +160,14 @@ fn check_first(
 /// Refuses a relation whose name the result has already as a column.
 fn check_label(select: &Select, load: &Load<'_>, at: usize, cx: &Context<'_>) -> Result<(), Error> {
     let name = load.relation.name.as_str();
+    if select.sorted_by.iter().any(|sorted| sorted == name) {
+        return Err(Error::new(
+            ErrorKind::DuplicateColumn,
+            format!("the statement sorts by \"{name}\", which would become the relation's column"),
+        )
+        .at(at)
+        .hinted("Write the name of its table before it."));
+    }
     let has = |table: &TableRef| {
         cx.catalog
             .resolve(table.schema.as_deref(), &table.name, cx.search_path)

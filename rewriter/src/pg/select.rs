@@ -1,6 +1,7 @@
 //! The outline of a SELECT: where its list ends, what its FROM begins with, and what else it has.
 
-use super::cursor::{Cursor, quoted};
+use super::cursor::Cursor;
+use super::from::{TableRef, base, tables};
 use super::label::{self, Label};
 use super::main_clause::Main;
 use crate::error::{Error, ErrorKind};
@@ -22,6 +23,8 @@ pub(crate) struct Select {
     pub(crate) shape: Shape,
     /// Whether it has ORDER BY.
     pub(crate) is_ordered: bool,
+    /// The plain names in ORDER BY and DISTINCT ON, which an output column of that name would take over.
+    pub(crate) sorted_by: Vec<String>,
 }
 
 /// How much of its tables a SELECT reads.
@@ -33,31 +36,6 @@ pub(crate) enum Shape {
     Filtered,
     /// Anything else: joins, LIMIT, locks, DISTINCT ON, …
     Other,
-}
-
-/// A table named in FROM.
-#[derive(Debug, Clone)]
-pub(crate) struct TableRef {
-    pub(crate) schema: Option<String>,
-    pub(crate) name: String,
-    pub(crate) alias: Option<String>,
-    /// Where its name begins and where the whole item ends, in bytes.
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    /// The index behind it.
-    next: usize,
-}
-
-impl TableRef {
-    /// The name by which the statement's expressions call it, quoted.
-    pub(crate) fn handle(&self) -> String {
-        quoted(self.handle_name())
-    }
-
-    /// The name by which the statement's expressions call it.
-    pub(crate) fn handle_name(&self) -> &str {
-        self.alias.as_ref().unwrap_or(&self.name)
-    }
 }
 
 /// Keywords that end the select list or follow FROM. All are reserved on the server.
@@ -76,33 +54,6 @@ const CLAUSES: &[&str] = &[
     "fetch",
     "for",
     "into",
-];
-
-/// Reserved words that can stand behind a table's name and are no alias.
-const AFTER_TABLE: &[&str] = &[
-    "where",
-    "group",
-    "having",
-    "window",
-    "union",
-    "intersect",
-    "except",
-    "order",
-    "limit",
-    "offset",
-    "fetch",
-    "for",
-    "into",
-    "join",
-    "inner",
-    "left",
-    "right",
-    "full",
-    "cross",
-    "natural",
-    "on",
-    "using",
-    "tablesample",
 ];
 
 /// Aggregates of the server; used without OVER they turn rows into groups.
@@ -147,7 +98,8 @@ const AGGREGATES: &[&str] = &[
     "regr_intercept",
 ];
 
-fn refused(message: &str, hint: &str, at: usize) -> Error {
+/// An error about a statement that nothing can be included in.
+pub(crate) fn refused(message: &str, hint: &str, at: usize) -> Error {
     Error::new(
         ErrorKind::NotSupported,
         format!("@include can't be used {message}"),
@@ -207,6 +159,7 @@ pub(crate) fn outline(cursor: &Cursor<'_>, main: &Main) -> Result<Select, Error>
             true => Shape::Other,
             false => shape(&clauses, base.next == from_stop),
         },
+        sorted_by: sorted_by(cursor, main.verb, list, &clauses)?,
         is_ordered: clauses.iter().any(|(word, _)| *word == "order"),
         tables: tables(cursor, from + 1, from_stop),
         base,
@@ -341,83 +294,29 @@ fn check_aggregates(cursor: &Cursor<'_>, list: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first table of FROM, which must be a plain table.
-fn base(cursor: &Cursor<'_>, at: usize) -> Result<TableRef, Error> {
-    let place = cursor.start_of(at);
-    let hint = "The first item of FROM must be a table with relations; put it first.";
-    if cursor.is_sign(at, b'(') || cursor.is(at, "lateral") {
-        return Err(refused(
-            "where FROM begins with a subquery or a join in parentheses",
-            hint,
-            place,
-        ));
-    }
-    let Some(table) = table_ref(cursor, at)? else {
-        return Err(refused("where FROM begins with no table", hint, place));
-    };
-    if cursor.is_sign(table.next, b'(') {
-        return Err(match table.alias {
-            None => refused("where FROM begins with a function", hint, place),
-            Some(_) => refused(
-                "where the table's columns are renamed in FROM",
-                "Rename them in the select list.",
-                cursor.start_of(table.next),
-            ),
+/// The names in ORDER BY and DISTINCT ON that stand alone: neither qualified nor a function's.
+fn sorted_by(
+    cursor: &Cursor<'_>,
+    verb: usize,
+    list: usize,
+    clauses: &[(&'static str, usize)],
+) -> Result<Vec<String>, Error> {
+    let order = clauses
+        .iter()
+        .find(|(word, _)| *word == "order")
+        .map_or(0..0, |(_, start)| {
+            let later = clauses
+                .iter()
+                .map(|(_, index)| *index)
+                .find(|index| index > start);
+            *start..later.unwrap_or(cursor.tokens.len())
         });
+    let mut names = Vec::new();
+    for index in (verb + 1..list).chain(order) {
+        let qualified = cursor.is_sign(index.saturating_sub(1), b'.');
+        if !qualified && !cursor.is_sign(index + 1, b'.') && !cursor.is_sign(index + 1, b'(') {
+            names.extend(cursor.name(index)?);
+        }
     }
-    Ok(table)
-}
-
-/// Reads `[ONLY] [schema.]name [*] [[AS] alias]` at an index.
-fn table_ref(cursor: &Cursor<'_>, at: usize) -> Result<Option<TableRef>, Error> {
-    let only = cursor.is(at, "only") && !cursor.is_sign(at + 1, b'.');
-    let mut index = at + usize::from(only);
-    let start = cursor.start_of(index);
-    let Some(mut name) = cursor.name(index)? else {
-        return Ok(None);
-    };
-    let mut schema = None;
-    index += 1;
-    while cursor.is_sign(index, b'.') {
-        let Some(next) = cursor.name(index + 1)? else {
-            return Ok(None);
-        };
-        schema = Some(std::mem::replace(&mut name, next));
-        index += 2;
-    }
-    index += usize::from(cursor.is_sign(index, b'*'));
-    let keyword = usize::from(cursor.is(index, "as"));
-    let has_alias = keyword == 1 || !cursor.is_any(index, AFTER_TABLE);
-    let alias = if has_alias {
-        cursor.name(index + keyword)?
-    } else {
-        None
-    };
-    if alias.is_some() {
-        index += keyword + 1;
-    }
-    let end = cursor.end_of(index.saturating_sub(1));
-    Ok(Some(TableRef {
-        schema,
-        name,
-        alias,
-        start,
-        end,
-        next: index,
-    }))
-}
-
-/// All tables that FROM names outside brackets: at its start, behind commas and behind JOIN.
-fn tables(cursor: &Cursor<'_>, from: usize, stop: usize) -> Vec<TableRef> {
-    (from..stop)
-        .filter(|index| {
-            *index == from
-                || cursor.is_outside(*index)
-                    && (cursor.is_sign(index - 1, b',') || cursor.is(index - 1, "join"))
-        })
-        .filter_map(|index| {
-            let lateral = usize::from(cursor.is(index, "lateral"));
-            table_ref(cursor, index + lateral).ok().flatten()
-        })
-        .collect()
+    Ok(names)
 }

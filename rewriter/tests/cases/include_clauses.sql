@@ -118,3 +118,8 @@ SELECT 1 AS id, '{"id":1}'::json AS author
 /* @include(author(columns: [id])) */ SELECT 'FROM ''x'' ; /* @include(y) */' AS a, $q$ UNION -- $q$ AS b, E'\' GROUP BY' AS c FROM book WHERE id = 1;
 # expect
 SELECT 'FROM ''x'' ; /* @include(y) */' AS a, $q$ UNION -- $q$ AS b, E'\' GROUP BY' AS c, '{"id":1}'::json AS author
+
+# case: ORDER BY a qualified name like the relation's
+/* @include(author(columns: [id])) */ SELECT id, x.author + 0 AS n FROM book, (VALUES (1), (2)) x (author) WHERE id = 1 ORDER BY x.author DESC
+# expect
+SELECT * FROM (VALUES (1, 2, '{"id":1}'::json), (1, 1, '{"id":1}'::json)) v (id, n, author)

@@ -85,6 +85,9 @@ SELECT id FROM author /* @include(books.autor) */
 # case: the column is there already, by a cast
 /* @include(author) */ SELECT id, x.author::text FROM book, (SELECT 1 AS author) x
 
+# case: ORDER BY names a column that the relation's would hide
+/* @include(author) */ SELECT id FROM book, (SELECT 1 AS author) x ORDER BY author DESC, id
+
 # case: condition with a subquery
 /* @include(books(where: "EXISTS (SELECT 1 FROM author)")) */ SELECT * FROM author
 
