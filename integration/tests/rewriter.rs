@@ -223,3 +223,34 @@ async fn values_are_written_as_to_json_writes_them() -> Result<()> {
     }
     Ok(())
 }
+
+/// The catalog read from the server gives the same statements as the one made by hand for the snapshots.
+#[tokio::test]
+async fn the_introspected_catalog_gives_the_same_statements() -> Result<()> {
+    let server = Server::start(Options::for_tests()).await?;
+    let client = server.client("postgres").await?;
+    client.batch_execute(SCHEMA).await?;
+    let by_hand = catalog::catalog();
+    let introspected = twinport_migrations::introspect::pg::introspect(&client).await?;
+    for (file, text) in FILES {
+        for case in cases::read(text).map_err(anyhow::Error::msg)? {
+            let rewritten = |catalog| {
+                let cx = twinport_rewriter::Context {
+                    catalog,
+                    search_path: &case.path,
+                    server_version: 150_000,
+                    standard_conforming_strings: !case.legacy_strings,
+                };
+                twinport_rewriter::pg::rewrite(&case.statement, &cx)
+                    .map_err(|error| (error.sqlstate(), error.position()))
+            };
+            let (wanted, found) = (rewritten(&by_hand), rewritten(&introspected));
+            ensure!(
+                found == wanted,
+                "{file}: {}:\n{found:?}\n{wanted:?}",
+                case.name
+            );
+        }
+    }
+    Ok(())
+}
