@@ -1,5 +1,8 @@
 //! The admin HTTP port: `/metrics`, `/healthz`, `/readyz`.
 
+mod exposition;
+mod metrics;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,6 +10,8 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -26,6 +31,7 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .with_state((wing, drain));
     let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -41,4 +47,11 @@ async fn ready(State((_, drain)): State<(Arc<Wing>, Drain)>) -> (StatusCode, &'s
     } else {
         (StatusCode::OK, "ready\n")
     }
+}
+
+async fn metrics(State((wing, drain)): State<(Arc<Wing>, Drain)>) -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, exposition::CONTENT_TYPE)],
+        metrics::render(&wing, &drain),
+    )
 }
