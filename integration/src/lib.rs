@@ -6,9 +6,11 @@
 
 mod address;
 pub mod drivers;
+mod port;
 mod suite;
 mod world;
 
 pub use address::{Address, Target};
+pub use port::Port;
 pub use suite::{Suite, cache};
 pub use world::{PASSWORD, USER, World};

@@ -2,11 +2,20 @@
 //! supported server.
 
 use anyhow::Result;
-use twinport_integration::{Suite, World, drivers};
+use twinport_integration::{Port, Suite, World, drivers};
 
 async fn direct(suite: Suite, major: u32) -> Result<()> {
     let world = World::start(major).await?;
     suite.run(&world.direct()).await
+}
+
+/// Fewer connections than the suites have clients, in transaction mode.
+async fn port(suite: Suite, major: u32) -> Result<()> {
+    let world = World::start(major).await?;
+    let port = Port::start(&world, 4).await?;
+    let result = suite.run(&port.target()).await;
+    port.stop().await;
+    result
 }
 
 macro_rules! suites {
@@ -22,6 +31,16 @@ macro_rules! suites {
             #[tokio::test]
             async fn direct_18() -> Result<()> {
                 direct($suite, 18).await
+            }
+
+            #[tokio::test]
+            async fn port_15() -> Result<()> {
+                port($suite, 15).await
+            }
+
+            #[tokio::test]
+            async fn port_18() -> Result<()> {
+                port($suite, 18).await
             }
         })*
     };

@@ -1,0 +1,117 @@
+//! A world with a proxy in front of it, as the tests of the pool want it.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
+use twinport_integration::{Port, USER, World};
+
+/// A server, a proxy before it, and a client that looks at the server from behind.
+pub(crate) struct Scene {
+    // Before the world, whose server would wait for it.
+    port: Port,
+    /// A superuser, straight to the server.
+    pub(crate) admin: Client,
+    /// The server.
+    pub(crate) world: World,
+}
+
+impl Scene {
+    pub(crate) async fn new(pool: usize) -> Result<Self> {
+        Self::with(pool, "").await
+    }
+
+    /// With further lines in `[pool]`.
+    pub(crate) async fn with(pool: usize, lines: &str) -> Result<Self> {
+        let world = World::start(15).await?;
+        let port = Port::trusting(&world, pool, lines).await?;
+        let admin = world.server.client("library").await?;
+        Ok(Self { port, admin, world })
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.port.address.port)
+            .user(USER)
+            .dbname("library");
+        config
+    }
+
+    /// A client through the port, driven by a task of its own.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        let (client, connection) = self.parted().await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// A client through the port, and the connection that someone must drive.
+    pub(crate) async fn parted(&self) -> Result<(Client, Connection<Socket, NoTlsStream>)> {
+        Ok(self.config().connect(NoTls).await?)
+    }
+
+    /// A client whose socket is cut when it has sent this many bytes.
+    pub(crate) async fn cut_after(&self, limit: usize) -> Result<(Client, JoinHandle<()>)> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port.address.port)).await?;
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(&mut far);
+            let (mut back, mut forth) = socket.split();
+            let sending = async {
+                let mut bounded = tokio::io::AsyncReadExt::take(&mut from, limit as u64);
+                let _ = tokio::io::copy(&mut bounded, &mut forth).await;
+            };
+            tokio::select! {
+                () = sending => {}
+                _ = tokio::io::copy(&mut back, &mut to) => {}
+            }
+            let _ = far.shutdown().await;
+        });
+        let (client, connection) = self.config().connect_raw(near, NoTls).await?;
+        let driven = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok((client, driven))
+    }
+
+    /// How many statements that hold this word run on the server.
+    pub(crate) async fn running(&self, word: &str) -> Result<i64> {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+            WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%' || $1 || '%'";
+        Ok(self.admin.query_one(sql, &[&word]).await?.get(0))
+    }
+
+    /// How many connections the proxy holds to the server; one more may be its own, for the catalog.
+    pub(crate) async fn upstream(&self) -> Result<i64> {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
+        Ok(self.admin.query_one(sql, &[&USER]).await?.get(0))
+    }
+}
+
+/// The SQLSTATE of what must be the server's error, or why there is none.
+pub(crate) fn code<T>(result: &Result<T, tokio_postgres::Error>) -> String {
+    match result {
+        Ok(_) => "no error".to_owned(),
+        Err(error) => error
+            .code()
+            .map_or_else(|| error.to_string(), |code| code.code().to_owned()),
+    }
+}
+
+/// Asks until it holds, for at most ten seconds.
+pub(crate) async fn eventually(
+    what: &str,
+    mut holds: impl AsyncFnMut() -> Result<bool>,
+) -> Result<()> {
+    for _ in 0..100 {
+        if holds().await? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("{what}: not within ten seconds")
+}
