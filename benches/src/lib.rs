@@ -1,1 +1,0 @@
-//! Ours against direct and against peers, in one run.
