@@ -5,7 +5,8 @@ use twinport_config::{Log, LogFormat};
 
 /// Starts logging as the settings say; `RUST_LOG` overrides the level. A second call changes nothing.
 pub fn init(log: &Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{},rustls=error", log.level)));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -80,7 +80,7 @@ fn watch_file(
     let watched = path.clone();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let ours = event.is_ok_and(|event| {
-            !event.kind.is_access() && event.paths.iter().any(|changed| *changed == watched)
+            !event.kind.is_access() && event.paths.contains(&watched)
         });
         if ours {
             // One notice that waits stands for all.

@@ -253,10 +253,8 @@ impl Scanner<'_> {
                     self.effects |= Effects::SETTINGS;
                 }
             }
-            Verb::Prepare if self.words == 2 => {
-                if !is("transaction") {
-                    self.effects |= Effects::STATE;
-                }
+            Verb::Prepare if self.words == 2 && !is("transaction") => {
+                self.effects |= Effects::STATE
             }
             // ROLLBACK TO a savepoint takes back settings that were made since.
             Verb::Rollback if is("to") => self.effects |= Effects::LOCAL,

@@ -42,7 +42,6 @@ impl Drain {
     }
 
     /// Ready when work should end.
-    #[must_use]
     pub fn draining(&self) -> WaitForCancellationFutureOwned {
         self.finish.clone().cancelled_owned()
     }

@@ -92,11 +92,14 @@ impl Drop for Landing<'_> {
     }
 }
 
+/// A key's secret and what it leads to.
+type Issued = (Box<[u8]>, Arc<Slot>);
+
 /// All cancel keys in use.
 #[derive(Debug, Default)]
 pub struct Keys {
     next: AtomicI32,
-    keys: Mutex<HashMap<i32, (Box<[u8]>, Arc<Slot>)>>,
+    keys: Mutex<HashMap<i32, Issued>>,
 }
 
 impl Keys {

@@ -14,11 +14,11 @@ pub struct Handle {
     pub described: bool,
 }
 
-/// All of a session's. The map is only made when a statement gets a name.
+/// All of a session's.
 #[derive(Debug, Default)]
 pub struct Handles {
     unnamed: Option<Handle>,
-    named: Option<Box<HashMap<Box<[u8]>, Handle>>>,
+    named: HashMap<Box<[u8]>, Handle>,
 }
 
 impl Handles {
@@ -27,7 +27,7 @@ impl Handles {
         if name.is_empty() {
             return self.unnamed.as_ref();
         }
-        self.named.as_ref()?.get(name)
+        self.named.get(name)
     }
 
     /// As [`Handles::get`], to be changed.
@@ -35,7 +35,7 @@ impl Handles {
         if name.is_empty() {
             return self.unnamed.as_mut();
         }
-        self.named.as_mut()?.get_mut(name)
+        self.named.get_mut(name)
     }
 
     /// Gives a name a statement.
@@ -47,9 +47,7 @@ impl Handles {
         if name.is_empty() {
             self.unnamed = Some(handle);
         } else {
-            self.named
-                .get_or_insert_default()
-                .insert(name.into(), handle);
+            self.named.insert(name.into(), handle);
         }
     }
 
@@ -58,21 +56,19 @@ impl Handles {
         if name.is_empty() {
             return self.unnamed.take().is_some();
         }
-        self.named
-            .as_mut()
-            .is_some_and(|named| named.remove(name).is_some())
+        self.named.remove(name).is_some()
     }
 
     /// Takes all names away.
     pub fn clear(&mut self) {
         self.unnamed = None;
-        self.named = None;
+        self.named = HashMap::new();
     }
 
     /// Notes that the client knows the columns of this statement's result.
     pub fn note_described(&mut self, id: u64) {
         let unnamed = self.unnamed.iter_mut();
-        let named = self.named.iter_mut().flat_map(|named| named.values_mut());
+        let named = self.named.values_mut();
         for handle in unnamed.chain(named) {
             if handle.statement.id == id {
                 handle.described = true;
@@ -82,6 +78,6 @@ impl Handles {
 
     /// How many names there are.
     pub fn count(&self) -> usize {
-        self.named.as_ref().map_or(0, |named| named.len())
+        self.named.len()
     }
 }

@@ -46,8 +46,9 @@ pub enum Accepted {
     /// Somebody who is who it says it is. Owed to it are AuthenticationOk and
     /// what follows, or an error.
     Session(Box<Login>),
-    /// Somebody asks to cancel. No answer is owed: the connection is closed.
-    Cancel(CancelKey),
+    /// Somebody asks to cancel. No answer is owed, but the connection is to be closed in order once the cancel
+    /// was forwarded: clients wait for that.
+    Cancel(CancelKey, Option<Box<Stream>>),
     /// Nobody any more: it has been told why, where that was possible.
     Gone(Gone),
 }
@@ -125,7 +126,13 @@ pub async fn accept<S: Secrets>(stream: Stream, gate: &Gate, secrets: &S) -> Acc
     let mut channel = Channel::new(stream);
     let entered = tokio::time::timeout(gate.timeout, enter(&mut channel, gate, secrets)).await;
     let refusal = match entered {
-        Ok(Ok(Entered::Cancel(key))) => return Accepted::Cancel(key),
+        Ok(Ok(Entered::Cancel(key))) => {
+            let stream = channel
+                .into_parts()
+                .ok()
+                .map(|(stream, _)| Box::new(stream));
+            return Accepted::Cancel(key, stream);
+        }
         Ok(Ok(Entered::Session(opening, credentials))) => {
             let Ok((stream, leftover)) = channel.into_parts() else {
                 return Accepted::Gone(Gone::Left);

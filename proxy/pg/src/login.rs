@@ -39,7 +39,13 @@ pub(crate) async fn serve(wing: Arc<Wing>, stream: Stream) {
     match accepted {
         Accepted::Gone(handshake::Gone::Left) => {}
         Accepted::Gone(_) => wing.stats.logins_failed.add(1),
-        Accepted::Cancel(key) => wing.keys.cancel(key.pid, &key.secret, &wing.stats).await,
+        Accepted::Cancel(key, stream) => {
+            wing.keys.cancel(key.pid, &key.secret, &wing.stats).await;
+            if let Some(mut stream) = stream {
+                // The client waits for the close; over TLS it takes one without notice for an error.
+                drop(stream.shutdown().await);
+            }
+        }
         Accepted::Session(login) => {
             if let Some(session) = Box::pin(enter(wing, *login)).await {
                 session.run().await;

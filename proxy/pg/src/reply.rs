@@ -4,6 +4,8 @@
 //! back, reads no more than their headers, and says what of them goes to the client. Answers to requests of our
 //! own are dropped, answers to requests that never went upstream are put in at their place.
 
+mod walk;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use twinport_wire::pg::frame::{self, Frame};
 
 use crate::statement::Statement;
 use crate::upstream::{PreparedKey, Upstream};
+use walk::Walk;
 
 /// An answer that is due.
 #[derive(Debug)]
@@ -110,6 +113,9 @@ pub struct Replies {
     pub failed_names: Vec<Box<[u8]>>,
     /// The statement of the last [`Event::Stale`].
     pub stale: Option<Arc<Statement>>,
+    /// Statements whose result type changed under a client that knows it: whoever prepares the text again must
+    /// get a new one.
+    pub outdated: Vec<Arc<Statement>>,
     /// Replaces the next "canceled" error: the statement's own time is over.
     pub timed_out: Option<Box<[u8]>>,
 }
@@ -130,6 +136,7 @@ impl Default for Replies {
             described: Vec::new(),
             failed_names: Vec::new(),
             stale: None,
+            outdated: Vec::new(),
             timed_out: None,
         }
     }
@@ -389,18 +396,22 @@ impl Replies {
         }
         self.errors += 1;
         self.copy_in = false;
-        // Our own answers before the failing request were due before it.
-        if is_stale(&fields) && retry && !self.begun && self.ready_due() == 1 && self.note_stale() {
-            walk.skip(frame.bytes.len());
-            return Some(Event::Stale);
+        if is_stale(&fields)
+            && let Some(bound) = self.failing().cloned()
+        {
+            // A client that knows the columns must hear of it; any other gets a fresh plan without noticing.
+            if retry && !bound.described && !self.begun && self.ready_due() == 1 {
+                self.stale = Some(bound.statement);
+                walk.skip(frame.bytes.len());
+                return Some(Event::Stale);
+            }
+            self.outdated.push(bound.statement);
         }
         self.own_before(walk);
         let mut replacement = None;
-        match self.queue.front_mut() {
-            Some(Expect::Query(refusal) | Expect::Parse { refusal, .. }) => {
-                replacement = refusal.take()
-            }
-            _ => {}
+        if let Some(Expect::Query(refusal) | Expect::Parse { refusal, .. }) = self.queue.front_mut()
+        {
+            replacement = refusal.take();
         }
         if fields.code() == Some("57014")
             && let Some(own) = self.timed_out.take()
@@ -415,21 +426,16 @@ impl Replies {
         None
     }
 
-    /// Takes the statement whose plan is out of date, if its client does not know its columns yet.
-    fn note_stale(&mut self) -> bool {
-        let failing = self
+    /// The request that the server answers next.
+    fn failing(&self) -> Option<&Bound> {
+        let next = self
             .queue
             .iter()
             .find(|expect| !matches!(expect, Expect::Own(_) | Expect::Parsed(_)));
-        let (Some(Expect::Bind(Some(bound))) | Some(Expect::Describe(Some(bound)))) = failing
-        else {
-            return false;
-        };
-        if bound.described {
-            return false;
+        match next {
+            Some(Expect::Bind(bound) | Expect::Describe(bound)) => bound.as_ref(),
+            _ => None,
         }
-        self.stale = Some(Arc::clone(&bound.statement));
-        true
     }
 
     /// The server skips what comes before the next Sync: none of it is answered, or has happened.
@@ -478,42 +484,4 @@ fn streams(tag: u8) -> bool {
 
 fn is_stale(fields: &Fields<'_>) -> bool {
     fields.code() == Some("0A000") && fields.get(b'R') == Some(b"RevalidateCachedQuery")
-}
-
-struct Walk<'a> {
-    chunk: &'a [u8],
-    at: usize,
-    shown_from: usize,
-    cut: bool,
-    out: &'a mut Vec<u8>,
-}
-
-impl<'a> Walk<'a> {
-    fn rest(&self) -> &'a [u8] {
-        self.chunk.get(self.at..).unwrap_or_default()
-    }
-
-    fn copy_up_to(&mut self, end: usize) {
-        self.out
-            .extend_from_slice(self.chunk.get(self.shown_from..end).unwrap_or_default());
-        self.shown_from = end;
-        self.cut = true;
-    }
-
-    fn skip(&mut self, len: usize) {
-        self.copy_up_to(self.at);
-        self.at += len;
-        self.shown_from = self.at;
-    }
-
-    fn insert(&mut self, bytes: &[u8]) {
-        self.copy_up_to(self.at);
-        self.out.extend_from_slice(bytes);
-    }
-
-    fn replace(&mut self, len: usize, bytes: &[u8]) {
-        self.insert(bytes);
-        self.at += len;
-        self.shown_from = self.at;
-    }
 }

@@ -50,7 +50,7 @@ impl Session {
                     self.needed = HEADER;
                     return (at, None);
                 }
-                Err(error) => return (at, Some(Step::End(Fault::protocol(&error)))),
+                Err(error) => return (at, Some(Step::End(Fault::protocol(&error).into()))),
             };
             if self.held.is_none() {
                 match self.without_lease(header.tag, header.len, rest) {
@@ -71,7 +71,7 @@ impl Session {
                 }
                 if header.len > MAX_MESSAGE {
                     let fault = Fault::fatal("54000", "a message over 1 GiB can't be handled");
-                    return (at, Some(Step::End(fault)));
+                    return (at, Some(Step::End(fault.into())));
                 }
                 self.needed = header.len;
                 return (at, None);
@@ -79,7 +79,7 @@ impl Session {
             match self.request(header.tag, whole) {
                 Ok(Did::Done) => at += header.len,
                 Ok(Did::Wait(step)) => return (at, Some(step)),
-                Err(fault) => return (at, Some(Step::End(fault))),
+                Err(fault) => return (at, Some(Step::End(fault.into()))),
             }
         }
     }
@@ -253,7 +253,7 @@ impl Session {
                 Unleased::Done
             }
             Ok(_) => Unleased::Step(Step::Lease),
-            Err(error) => Unleased::Step(Step::End(Fault::protocol(&error))),
+            Err(error) => Unleased::Step(Step::End(Fault::protocol(&error).into())),
         }
     }
 

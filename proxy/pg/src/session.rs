@@ -38,13 +38,13 @@ pub(crate) enum Step {
     /// The time that the client gave its statement is over.
     TimedOut,
     /// The upstream connection broke; the server's last word, if it said one.
-    UpstreamLost(Fault),
+    UpstreamLost(Box<Fault>),
     /// The client said goodbye, or is gone.
     ClientGone,
     /// The server goes down and nothing is running here.
     Drain,
     /// Something that ends the session.
-    End(Fault),
+    End(Box<Fault>),
 }
 
 /// A lease and what was done under it.
@@ -148,7 +148,7 @@ impl Session {
                 tokio::spawn(async move { slot.cancel().await });
                 true
             }
-            Step::UpstreamLost(fault) => self.survive(fault).await,
+            Step::UpstreamLost(fault) => self.survive(*fault).await,
             Step::ClientGone => false,
             Step::Drain => {
                 self.say_last(&Fault::going_down()).await;

@@ -80,7 +80,7 @@ impl Session {
         self.to_upstream.clear();
         match self.look_upstream(cx) {
             Look::Step(step) => Poll::Ready(step),
-            _ => Poll::Ready(Step::UpstreamLost(Fault::upstream_lost(error))),
+            _ => Poll::Ready(Step::UpstreamLost(Fault::upstream_lost(error).into())),
         }
     }
 
@@ -128,9 +128,9 @@ impl Session {
             let upstream = &mut *held.upstream;
             let kept = upstream.inbound.len();
             let Some((before, free)) = buffer.split_at_mut_checked(kept) else {
-                return Look::Step(Step::UpstreamLost(Fault::upstream_lost(
-                    "an answer is too long",
-                )));
+                return Look::Step(Step::UpstreamLost(
+                    Fault::upstream_lost("an answer is too long").into(),
+                ));
             };
             before.copy_from_slice(&upstream.inbound);
             let mut read = ReadBuf::new(free);
@@ -138,12 +138,12 @@ impl Session {
                 Poll::Pending if kept > 0 && matches!(Frame::first(before), Ok(Some(_))) => kept,
                 Poll::Pending => return Look::Nothing,
                 Poll::Ready(Err(error)) => {
-                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error)));
+                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error).into()));
                 }
                 Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    return Look::Step(Step::UpstreamLost(Fault::upstream_lost(
-                        "the server closed it",
-                    )));
+                    return Look::Step(Step::UpstreamLost(
+                        Fault::upstream_lost("the server closed it").into(),
+                    ));
                 }
                 Poll::Ready(Ok(())) => kept + read.filled().len(),
             };
@@ -165,7 +165,9 @@ impl Session {
             .take(chunk, upstream, retry, &mut self.to_client)
         {
             Ok(taken) => taken,
-            Err(error) => return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error))),
+            Err(error) => {
+                return Look::Step(Step::UpstreamLost(Fault::upstream_lost(error).into()));
+            }
         };
         let (seen, rest) = chunk
             .split_at_checked(taken.consumed)
@@ -185,6 +187,9 @@ impl Session {
         for id in self.replies.described.drain(..) {
             self.handles.note_described(id);
         }
+        for statement in self.replies.outdated.drain(..) {
+            self.wing.statements.retire(&statement);
+        }
         for name in self.replies.failed_names.drain(..) {
             self.handles.remove(&name);
         }
@@ -197,7 +202,7 @@ impl Session {
         match taken.event {
             None => Look::Moved,
             Some(Event::Stale) => Look::Step(Step::Retry),
-            Some(Event::Fatal(frame)) => Look::Step(Step::UpstreamLost(last_word(&frame))),
+            Some(Event::Fatal(frame)) => Look::Step(Step::UpstreamLost(last_word(&frame).into())),
         }
     }
 

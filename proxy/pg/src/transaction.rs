@@ -161,6 +161,12 @@ impl Session {
                 }
             }
         }
+        if let Some(held) = &mut self.held {
+            let notifications = std::mem::take(&mut held.upstream.aside);
+            if self.pinned.is_some() {
+                self.to_client.extend_from_slice(&notifications);
+            }
+        }
         if self.pinned.is_none() {
             self.release();
         }

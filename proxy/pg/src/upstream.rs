@@ -41,6 +41,8 @@ pub struct Upstream {
     pub prepared: LruCache<PreparedKey, u32>,
     /// Bytes read and not yet handled: half a frame, or what came behind the last answer.
     pub inbound: Vec<u8>,
+    /// Notifications that came while we asked something of our own: they are the session's.
+    pub aside: Vec<u8>,
     /// The entry in the unnamed statement's place.
     pub unnamed: Option<PreparedKey>,
     next_name: u32,
@@ -94,6 +96,7 @@ impl Upstream {
             settings: Arc::default(),
             prepared: LruCache::unbounded(),
             inbound: Vec::new(),
+            aside: Vec::new(),
             unnamed: None,
             next_name: 0,
             opened: Instant::now(),
@@ -246,6 +249,7 @@ impl Upstream {
                         ready = Some(backend::ready_for_query(frame.body())?)
                     }
                     backend::PARAMETER_STATUS => self.note_parameter(frame.body()),
+                    backend::NOTIFICATION_RESPONSE => self.aside.extend_from_slice(frame.bytes),
                     _ => each(frame)?,
                 }
                 consumed += frame.bytes.len();

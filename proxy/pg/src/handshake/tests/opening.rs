@@ -158,7 +158,7 @@ async fn cancel_keys_are_short_or_long() {
             driver.send(&out).await;
         })
         .await;
-        let Accepted::Cancel(key) = accepted else {
+        let Accepted::Cancel(key, _) = accepted else {
             panic!("not a cancel");
         };
         assert_eq!((key.pid, &key.secret), (42, &secret));
