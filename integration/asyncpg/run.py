@@ -13,6 +13,7 @@ the run.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -21,7 +22,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 HERE = Path(__file__).parent
-LIMIT = 1200
+LIMIT = 900
+TEST_LIMIT = 30
 
 
 def cache():
@@ -41,6 +43,8 @@ class Recorder(unittest.TextTestResult):
     def startTest(self, test):
         super().startTest(test)
         self.current = "passed"
+        # A test that waits for ever fails, and the others still run.
+        signal.alarm(TEST_LIMIT)
 
     def addSubTest(self, test, subtest, error):
         super().addSubTest(test, subtest, error)
@@ -72,6 +76,7 @@ class Recorder(unittest.TextTestResult):
             self.write(str(test), "failed")
 
     def stopTest(self, test):
+        signal.alarm(0)
         super().stopTest(test)
         self.write(test.id(), self.current)
 
@@ -79,9 +84,14 @@ class Recorder(unittest.TextTestResult):
         print(json.dumps([name, outcome]), file=self.out, flush=True)
 
 
+def too_long(_signal, _frame):
+    raise TimeoutError(f"not over within {TEST_LIMIT} s")
+
+
 def inner(folder, out, patterns):
     """In a process of its own: runs the tests and records them."""
     sys.path.insert(0, str(folder))
+    signal.signal(signal.SIGALRM, too_long)
     loader = unittest.TestLoader()
     if patterns:
         loader.testNamePatterns = [f"*{pattern}*" for pattern in patterns]
