@@ -6,9 +6,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
 dev: ## start a private Postgres with a sample schema, and Twinport in front of it
-	scripts/setup.sh dev
-	cargo build --release -p twinport-ctl
-	cargo run --release -q -p twinport-ctl --bin proxyctl -- dev $(ARGS)
+	@scripts/setup.sh dev
+	@cargo build --release -q -p twinport-ctl
+	@cargo run --release -q -p twinport-ctl --bin proxyctl -- dev $(ARGS)
 
 test: ## install what is missing, then run all that continuous integration runs
 	bash .ci/run

@@ -239,6 +239,8 @@ impl Admitted {
             pinned: None,
             session_mode,
             deadline: None,
+            silence: None,
+            catalog_fault: None,
             draining: Box::pin(drain.draining()),
         }
     }

@@ -65,6 +65,9 @@ impl Session {
         if effects.is_empty() {
             return Planned::AsIs(effects);
         }
+        if effects.contains(Effects::DDL) && concerns_database(text) {
+            self.wing.pools.let_go(text);
+        }
         if effects.contains(Effects::ANNOTATED) {
             return self.annotated(text, types, effects.without(Effects::ANNOTATED));
         }
@@ -115,6 +118,9 @@ impl Session {
                 );
             }
         };
+        if let Some(fault) = self.catalog_fault.take() {
+            return refused(&fault);
+        }
         let Some(loaded) = self.pool.connector().catalog.current() else {
             return Planned::Wait(Step::Catalog);
         };
@@ -191,6 +197,22 @@ impl Session {
     }
 }
 
+/// Whether a statement drops, renames or copies a whole database, which the server refuses while anybody is
+/// connected to it.
+fn concerns_database(text: &[u8]) -> bool {
+    let mut words = text
+        .split(|byte| !byte.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let verb = words.next().unwrap_or_default();
+    let is_verb = ["create", "alter", "drop"]
+        .iter()
+        .any(|known| verb.eq_ignore_ascii_case(known.as_bytes()));
+    is_verb
+        && words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"database"))
+}
+
 /// The schemas of a `search_path`, `$user` replaced.
 fn schemas(path: &str, user: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -232,6 +254,13 @@ fn quoted_name(text: &str) -> (String, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_about_whole_databases_are_told() {
+        assert!(concerns_database(b"DROP DATABASE IF EXISTS app"));
+        assert!(concerns_database(b" create database a TEMPLATE app"));
+        assert!(!concerns_database(b"DROP TABLE database"));
+    }
 
     #[test]
     fn a_search_path_is_taken_apart() {

@@ -328,6 +328,18 @@ impl Pools {
         }
     }
 
+    /// Closes the idle connections to the databases that a statement about whole databases names: they belong
+    /// to nobody, and would make the server refuse it.
+    pub(crate) fn let_go(&self, statement: &[u8]) {
+        let pools: Vec<_> = self.state.lock().pools.values().cloned().collect();
+        for pool in pools {
+            let name = pool.connector().settings().upstream.database.as_bytes();
+            if memchr::memmem::find(statement, name).is_some() {
+                pool.recycle();
+            }
+        }
+    }
+
     /// Closes everything.
     pub fn close(&self) {
         self.retain(|_| false);

@@ -103,6 +103,10 @@ pub struct Session {
     pub(crate) pinned: Option<Arc<str>>,
     pub(crate) session_mode: bool,
     pub(crate) deadline: Option<Deadline>,
+    /// Runs while the client is silent, where the settings bound that.
+    pub(crate) silence: Option<Pin<Box<Sleep>>>,
+    /// Why the catalog could not be loaded for the statement that waits for it.
+    pub(crate) catalog_fault: Option<Fault>,
     pub(crate) draining: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -131,9 +135,7 @@ impl Session {
             Step::Lease => self.lease().await,
             Step::Release => self.settle().await,
             Step::Catalog => {
-                if let Err(fault) = self.wing.catalogs.load(&self.wing, &self.pool).await {
-                    self.refuse(&fault);
-                }
+                self.catalog_fault = self.wing.catalogs.load(&self.wing, &self.pool).await.err();
                 true
             }
             Step::SearchPath => self.ask_search_path().await,

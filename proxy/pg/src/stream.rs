@@ -93,11 +93,33 @@ impl Session {
         let at_rest = self.replies.is_empty()
             && self.replies.status == Status::Idle
             && self.pending.is_empty();
-        if at_rest && !self.replies.unsynced && self.to_client.is_empty() {
-            ready!(self.draining.as_mut().poll(cx));
+        let at_rest = at_rest && !self.replies.unsynced && self.to_client.is_empty();
+        if at_rest && self.draining.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Step::Drain);
         }
-        Poll::Pending
+        self.poll_silence(cx)
+    }
+
+    /// Ends a client that is silent for too long, in a transaction or outside.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let settings = self.wing.settings.load();
+        let in_transaction = self.replies.status != Status::Idle;
+        let (bound, code, message) = if in_transaction {
+            let message = "terminating connection due to idle_transaction_timeout";
+            (settings.postgres.idle_transaction_timeout, "25P03", message)
+        } else {
+            let message = "terminating connection due to client_idle_timeout";
+            (settings.postgres.client_idle_timeout, "57P05", message)
+        };
+        let (Some(bound), true) = (bound, self.replies.is_empty()) else {
+            self.silence = None;
+            return Poll::Pending;
+        };
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(bound)));
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Step::End(Fault::fatal(code, message).into()))
     }
 
     /// Whether the transaction, and all that was asked for, is over.
@@ -222,6 +244,7 @@ impl Session {
                 }
                 Poll::Ready(Ok(())) => {}
             }
+            self.silence = None;
             self.pool.stats().received.add(read.filled().len() as u64);
             if self.pending.is_empty() {
                 return self.handle_requests(read.filled());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use twinport_core::clients::Activity;
-use twinport_core::pool::Lease;
+use twinport_core::pool::{AcquireError, Lease};
 use twinport_core::stats::micros;
 use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
@@ -60,6 +60,28 @@ impl Session {
         self.take_lease(lease).await
     }
 
+    /// After a reload, takes the pool that has come in the place of one that was closed.
+    fn change_pool(&mut self) -> bool {
+        let settings = self.wing.settings();
+        let backend = self.pool.connector();
+        let Some(database) = settings.database(backend.database()) else {
+            return false;
+        };
+        let user = &self.presence.user;
+        match self
+            .wing
+            .pools
+            .get(&settings, &database, user, self.wing.shared(), false)
+        {
+            Ok(pool) if !Arc::ptr_eq(&pool, &self.pool) => {
+                pool.connector().learn(&backend.credentials());
+                self.pool = pool;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Waits in the pool's queue; `None` if the client goes in the meantime.
     async fn wait_for_lease(&mut self) -> Option<Result<Lease<Backend>, Fault>> {
         self.presence.set_activity(Activity::Waiting);
@@ -69,6 +91,12 @@ impl Session {
             () = client_gone(&mut self.client, &mut self.pending) => return None,
         };
         self.presence.set_activity(Activity::Idle);
+        if matches!(acquired, Err(AcquireError::Closed))
+            && !self.wing.drain.is_draining()
+            && self.change_pool()
+        {
+            return Box::pin(self.wait_for_lease()).await;
+        }
         Some(acquired.map_err(|error| Fault::no_upstream(&error)))
     }
 
@@ -210,7 +238,12 @@ impl Session {
                 self.path_now = Some(path.into());
                 true
             }
-            Err(error) => self.end_lost(&error).await,
+            Err(error) if error.is_lost() => self.end_lost(&error).await,
+            // The transaction has failed: so will the statement, whatever its names mean.
+            Err(_) => {
+                self.path_now = Some(Arc::clone(&self.default_path));
+                true
+            }
         }
     }
 
