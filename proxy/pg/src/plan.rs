@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use twinport_rewriter::pg::JsonColumns;
 use twinport_rewriter::scan::{Effects, scan};
 use twinport_rewriter::{Context, pg};
 
@@ -39,6 +40,7 @@ pub(crate) enum Outcome {
     Rewritten {
         text: Box<[u8]>,
         timeout: Option<Duration>,
+        json_tail: usize,
     },
     Refused(Fault),
 }
@@ -129,11 +131,13 @@ impl Session {
             Outcome::Rewritten {
                 text: made,
                 timeout,
+                json_tail,
             } => Planned::Plan(Plan {
                 text: made.clone(),
                 types: types.into(),
                 effects,
                 timeout: *timeout,
+                json_tail: *json_tail,
                 rewritten: **made != *text,
                 ..Plan::default()
             }),
@@ -156,10 +160,12 @@ impl Session {
                 server_version: self.reported.server_version(),
                 standard_conforming_strings: conforming,
             };
-            Arc::new(match pg::rewrite(sql, &context) {
+            // A cast to json has the server check what it has just built; we name the type instead.
+            Arc::new(match pg::rewrite_with(sql, &context, JsonColumns::Text) {
                 Ok(rewrite) => Outcome::Rewritten {
                     text: rewrite.sql.into_bytes().into(),
                     timeout: rewrite.timeout,
+                    json_tail: rewrite.text_as_json,
                 },
                 Err(error) => Outcome::Refused(Fault::from(&error)),
             })

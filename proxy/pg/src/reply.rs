@@ -4,7 +4,10 @@
 //! back, reads no more than their headers, and says what of them goes to the client. Answers to requests of our
 //! own are dropped, answers to requests that never went upstream are put in at their place.
 
+mod expect;
 mod walk;
+
+pub use expect::{Bound, Expect};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,58 +16,8 @@ use twinport_wire::pg::backend::{self, Fields, Status};
 use twinport_wire::pg::frame::{self, Frame};
 
 use crate::statement::Statement;
-use crate::upstream::{PreparedKey, Upstream};
-use walk::Walk;
-
-/// An answer that is due.
-#[derive(Debug)]
-pub enum Expect {
-    /// All that a simple Query brings, up to ReadyForQuery. An error is replaced by the bytes, if there are any.
-    Query(Option<Box<[u8]>>),
-    /// ParseComplete, for the client or not.
-    Parse {
-        /// What is prepared.
-        key: PreparedKey,
-        /// The client's name for it, if the client asked; an error takes the name away again.
-        name: Option<Box<[u8]>>,
-        /// What replaces an error.
-        refusal: Option<Box<[u8]>>,
-    },
-    /// ParseComplete of our own: the statement is there already.
-    Parsed(Box<[u8]>),
-    /// BindComplete.
-    Bind(Option<Bound>),
-    /// CloseComplete, for the client or not.
-    Close {
-        /// Whether the client asked for it.
-        shown: bool,
-    },
-    /// RowDescription or NoData; of a statement, after ParameterDescription.
-    Describe(Option<Bound>),
-    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute,
-    /// FunctionCallResponse up to ReadyForQuery.
-    Function,
-    /// ReadyForQuery.
-    Sync,
-    /// Nothing from the server: bytes of our own, due here.
-    Own(Box<[u8]>),
-}
-
-/// The statement that a request concerns, and whether its client knows the result's columns.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    /// The statement.
-    pub statement: Arc<Statement>,
-    /// Whether the client decodes rows by a description that it was given before.
-    pub described: bool,
-}
-
-impl Expect {
-    fn ends_with_ready(&self) -> bool {
-        matches!(self, Self::Query(_) | Self::Sync | Self::Function)
-    }
-}
+use crate::upstream::Upstream;
+use walk::{Walk, describe_json};
 
 /// What [`Replies::take`] found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -338,7 +291,17 @@ impl Replies {
                     self.queue.pop_front();
                 }
             }
-            backend::NO_DATA | backend::ROW_DESCRIPTION => self.note_description(walk),
+            backend::ROW_DESCRIPTION => {
+                self.own_before(walk);
+                let json_tail = self.json_tail();
+                self.note_description(walk);
+                if json_tail > 0 {
+                    self.begun = true;
+                    walk.replace(frame.bytes.len(), &describe_json(frame.bytes, json_tail));
+                    return Ok(None);
+                }
+            }
+            backend::NO_DATA => self.note_description(walk),
             backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
                 self.own_before(walk);
                 if let Some(Expect::Execute) = self.queue.front() {
@@ -367,6 +330,15 @@ impl Replies {
             walk.skip(frame.bytes.len());
         }
         Ok(None)
+    }
+
+    /// How many last columns of the description that comes now are `json`.
+    fn json_tail(&self) -> usize {
+        match self.queue.front() {
+            Some(Expect::Query { json_tail, .. }) => *json_tail,
+            Some(Expect::Describe(Some(bound))) => bound.statement.plan.json_tail,
+            _ => 0,
+        }
     }
 
     /// Notes RowDescription or NoData.
@@ -409,7 +381,8 @@ impl Replies {
         }
         self.own_before(walk);
         let mut replacement = None;
-        if let Some(Expect::Query(refusal) | Expect::Parse { refusal, .. }) = self.queue.front_mut()
+        if let Some(Expect::Query { refusal, .. } | Expect::Parse { refusal, .. }) =
+            self.queue.front_mut()
         {
             replacement = refusal.take();
         }

@@ -33,6 +33,8 @@ pub struct Plan {
     pub local: Option<Local>,
     /// An ErrorResponse to put in place of the server's answer: the statement is refused.
     pub refusal: Option<Box<[u8]>>,
+    /// So many of the result's last columns hold JSON built as text: the client is told that they are `json`.
+    pub json_tail: usize,
     /// Whether a directive changed the text.
     pub rewritten: bool,
 }
@@ -84,6 +86,7 @@ impl Statements {
                 && held.plan.types == plan.types
                 && held.plan.refusal == plan.refusal
                 && held.plan.timeout == plan.timeout
+                && held.plan.json_tail == plan.json_tail
         });
         if let Some(same) = same {
             return same;

@@ -1,5 +1,7 @@
 //! One pass over a chunk of answers.
 
+use twinport_wire::pg::frame::HEADER;
+
 /// Where in a chunk of answers the walk is, and what of it the client sees.
 pub(super) struct Walk<'a> {
     pub(super) chunk: &'a [u8],
@@ -41,5 +43,55 @@ impl<'a> Walk<'a> {
         self.insert(bytes);
         self.at += len;
         self.shown_from = self.at;
+    }
+}
+
+/// Bytes of a column's description after its name: table, number, type, size, modifier, format.
+const COLUMN: usize = 18;
+
+/// Where the type's OID stands in them.
+const TYPE: std::ops::Range<usize> = 6..10;
+
+/// The OID of `json`, whose values look the same as those of `text` in both formats.
+const JSON: u32 = 114;
+
+/// A RowDescription whose last `tail` columns are `json`.
+pub(super) fn describe_json(frame: &[u8], tail: usize) -> Vec<u8> {
+    let mut out = frame.to_vec();
+    let mut columns = Vec::new();
+    let mut at = HEADER + 2;
+    while let Some(end) = out.get(at..).and_then(|rest| memchr::memchr(0, rest)) {
+        columns.push(at + end + 1);
+        at += end + 1 + COLUMN;
+    }
+    for &column in columns.iter().rev().take(tail) {
+        if let Some(oid) = out.get_mut(column + TYPE.start..column + TYPE.end) {
+            oid.copy_from_slice(&JSON.to_be_bytes());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use twinport_wire::pg::backend::build;
+    use twinport_wire::pg::backend::{Column, Columns};
+
+    use super::*;
+
+    #[test]
+    fn only_the_last_columns_become_json() {
+        let mut frame = Vec::new();
+        build::row_description(
+            &mut frame,
+            &[Column::text(b"a"), Column::text(b"b"), Column::text(b"c")],
+        );
+        let patched = describe_json(&frame, 2);
+        let types: Vec<u32> = Columns::new(patched.get(HEADER..).unwrap())
+            .unwrap()
+            .map(|column| column.unwrap().type_oid)
+            .collect();
+        assert_eq!(types, [25, 114, 114]);
+        assert_eq!(patched.len(), frame.len());
     }
 }

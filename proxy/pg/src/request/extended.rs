@@ -163,6 +163,7 @@ impl Session {
                 types: plan.types.clone(),
                 effects: plan.effects,
                 timeout: plan.timeout,
+                json_tail: plan.json_tail,
                 rewritten: plan.rewritten,
                 ..Plan::default()
             });

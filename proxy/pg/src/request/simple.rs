@@ -27,7 +27,7 @@ impl Session {
                     self.note_effects(effects);
                 }
                 self.to_upstream.extend_from_slice(bytes);
-                self.replies.push(Expect::Query(None));
+                self.replies.push(Expect::PLAIN_QUERY);
                 return Did::Done;
             }
             Planned::Plan(plan) => plan,
@@ -57,7 +57,10 @@ impl Session {
                 answer::ready_for_query(&mut self.to_client, Status::Idle);
             } else {
                 build::query(&mut self.to_upstream, REFUSED);
-                self.replies.push(Expect::Query(Some(refusal)));
+                self.replies.push(Expect::Query {
+                    refusal: Some(refusal),
+                    json_tail: 0,
+                });
             }
             return;
         }
@@ -67,7 +70,10 @@ impl Session {
         self.note_effects(plan.effects);
         self.start_clock(plan.timeout);
         build::query(&mut self.to_upstream, &plan.text);
-        self.replies.push(Expect::Query(None));
+        self.replies.push(Expect::Query {
+            refusal: None,
+            json_tail: plan.json_tail,
+        });
     }
 
     /// Does a command that never reaches the upstream; its tag.

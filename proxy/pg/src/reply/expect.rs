@@ -1,0 +1,68 @@
+//! Answers that are due.
+
+use std::sync::Arc;
+
+use crate::statement::Statement;
+use crate::upstream::PreparedKey;
+
+/// An answer that is due.
+#[derive(Debug)]
+pub enum Expect {
+    /// All that a simple Query brings, up to ReadyForQuery.
+    Query {
+        /// What replaces an error.
+        refusal: Option<Box<[u8]>>,
+        /// So many last columns are described as `json`.
+        json_tail: usize,
+    },
+    /// ParseComplete, for the client or not.
+    Parse {
+        /// What is prepared.
+        key: PreparedKey,
+        /// The client's name for it, if the client asked; an error takes the name away again.
+        name: Option<Box<[u8]>>,
+        /// What replaces an error.
+        refusal: Option<Box<[u8]>>,
+    },
+    /// ParseComplete of our own: the statement is there already.
+    Parsed(Box<[u8]>),
+    /// BindComplete.
+    Bind(Option<Bound>),
+    /// CloseComplete, for the client or not.
+    Close {
+        /// Whether the client asked for it.
+        shown: bool,
+    },
+    /// RowDescription or NoData; of a statement, after ParameterDescription.
+    Describe(Option<Bound>),
+    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute,
+    /// FunctionCallResponse up to ReadyForQuery.
+    Function,
+    /// ReadyForQuery.
+    Sync,
+    /// Nothing from the server: bytes of our own, due here.
+    Own(Box<[u8]>),
+}
+
+/// The statement that a request concerns, and whether its client knows the result's columns.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The statement.
+    pub statement: Arc<Statement>,
+    /// Whether the client decodes rows by a description that it was given before.
+    pub described: bool,
+}
+
+impl Expect {
+    /// A Query of which nothing is changed.
+    pub const PLAIN_QUERY: Self = Self::Query {
+        refusal: None,
+        json_tail: 0,
+    };
+
+    /// Whether ReadyForQuery is the last of its answer.
+    pub(super) fn ends_with_ready(&self) -> bool {
+        matches!(self, Self::Query { .. } | Self::Sync | Self::Function)
+    }
+}
