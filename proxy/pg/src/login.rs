@@ -108,9 +108,9 @@ async fn admit(wing: &Arc<Wing>, settings: &Settings, login: &Login) -> Result<A
     let Some(database) = settings.database(&login.database) else {
         return Err(no_such_database(settings, &login.database));
     };
-    let baseline = Arc::new(Overrides::from_pairs(
-        login.parameters.iter().map(|(name, value)| (name, value)),
-    ));
+    let parameters = login.parameters.iter();
+    let baseline = Overrides::from_pairs(parameters.map(|(name, value)| (name, value)));
+    let baseline = wing.overrides.one(baseline);
     let bounds = Bounds {
         all: Some(settings.postgres.max_clients),
         user: settings

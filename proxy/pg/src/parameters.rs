@@ -5,7 +5,11 @@
 //! what ParameterStatus has told, so that a client always knows the truth about the connection it is on.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 /// Settings that take the whole identity with them: dropped first, applied last.
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
@@ -129,6 +133,33 @@ impl Overrides {
             sql.push_str(", false); ");
         }
         Some(sql)
+    }
+}
+
+/// Equal overrides are one: sessions that set the same find by a glance that a connection fits.
+#[derive(Debug, Default)]
+pub struct Shared {
+    known: Mutex<HashMap<u64, Weak<Overrides>>>,
+}
+
+impl Shared {
+    /// The one of this content.
+    pub fn one(&self, overrides: Overrides) -> Arc<Overrides> {
+        let mut hasher = DefaultHasher::new();
+        overrides.values.hash(&mut hasher);
+        let mut known = self.known.lock();
+        let place = known.entry(hasher.finish()).or_default();
+        if let Some(same) = place.upgrade().filter(|same| **same == overrides) {
+            return same;
+        }
+        let one = Arc::new(overrides);
+        *place = Arc::downgrade(&one);
+        one
+    }
+
+    /// Forgets what nobody holds; to be called now and then.
+    pub fn sweep(&self) {
+        self.known.lock().retain(|_, held| held.strong_count() > 0);
     }
 }
 

@@ -33,6 +33,10 @@ impl Session {
     /// Handles the requests in `bytes`; how many bytes are done with, and what stopped it.
     pub(crate) fn take_requests(&mut self, bytes: &[u8]) -> (usize, Option<Step>) {
         let mut at = 0;
+        if self.held.is_some() {
+            // Once, and not frame by frame.
+            self.to_upstream.reserve(bytes.len() + 64);
+        }
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
             if self.passing > 0 {

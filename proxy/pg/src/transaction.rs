@@ -173,9 +173,10 @@ impl Session {
         if effects.intersects(Effects::SETTINGS | Effects::STATE | Effects::LOAD) {
             match look_back(&mut held.upstream, effects, self.pool.connector().user()).await {
                 Ok(left) => {
-                    let left_settings = Arc::new(left.settings);
+                    let left_settings = self.wing.overrides.one(left.settings);
                     held.upstream.settings = Arc::clone(&left_settings);
-                    self.settings = share(left_settings, &self.baseline);
+                    let over = left_settings.over(&self.baseline);
+                    self.settings = self.wing.overrides.one(over);
                     if effects.intersects(Effects::STATE | Effects::LOAD) {
                         self.pin(left.pin);
                     }
@@ -394,18 +395,6 @@ async fn look_back(
         settings: Overrides::from_pairs(settings),
         pin: (!reasons.is_empty()).then(|| reasons.join(", ").into()),
     })
-}
-
-/// The session's settings after the server told `left`: what was reset goes back to the baseline.
-fn share(left: Arc<Overrides>, baseline: &Arc<Overrides>) -> Arc<Overrides> {
-    let over = left.over(baseline);
-    if over == **baseline {
-        Arc::clone(baseline)
-    } else if over == *left {
-        left
-    } else {
-        Arc::new(over)
-    }
 }
 
 fn settings_refused(error: &ExchangeError) -> Fault {

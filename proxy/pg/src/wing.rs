@@ -20,6 +20,7 @@ use crate::cancel::Keys;
 use crate::catalogs::Catalogs;
 use crate::handshake::Gate;
 use crate::login;
+use crate::parameters;
 use crate::plan::{Rewrites, rewrites};
 use crate::pools::{PgPool, Pools, Shared};
 use crate::statement::Statements;
@@ -45,6 +46,7 @@ pub struct Wing {
     pub(crate) keys: Arc<Keys>,
     pub(crate) statements: Statements,
     pub(crate) catalogs: Catalogs,
+    pub(crate) overrides: parameters::Shared,
     pub(crate) rewrites: Rewrites,
     pub(crate) gate: ArcSwap<Gate>,
     pub(crate) keyring: Keyring,
@@ -78,6 +80,7 @@ impl Wing {
             keys: Arc::default(),
             statements: Statements::default(),
             catalogs: Catalogs::default(),
+            overrides: parameters::Shared::default(),
             rewrites: rewrites(REWRITES),
             gate: ArcSwap::from_pointee(gate),
             keyring,
@@ -272,6 +275,7 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
                 .collect();
             wing.catalogs.look_for_changes(&wing, pools).await;
             wing.statements.sweep();
+            wing.overrides.sweep();
         }
     }
 }
