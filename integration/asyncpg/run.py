@@ -128,16 +128,37 @@ def outcomes(url, name, patterns):
     found = dict(json.loads(line) for line in out.read_text("utf-8").splitlines())
     counts = {kind: list(found.values()).count(kind) for kind in ("passed", "failed", "skipped")}
     print(f"{name}: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped ({log})", flush=True)
-    if counts["passed"] == 0:
+    if counts["passed"] == 0 and not patterns:
         sys.exit(f"{name}: no test passed; see {log}")
     return found
 
 
+def listed():
+    """The committed list: reasons by test, and the tests that may come out either way."""
+    entries = tomllib.loads((HERE / "differences.toml").read_text("utf-8")).get("difference", [])
+    reasons = {each["test"]: each["reason"] for each in entries}
+    return reasons, {each["test"] for each in entries if each.get("unsteady")}
+
+
+def differing_tests(direct, port):
+    return {name for name in direct.keys() | port.keys() if direct.get(name) != port.get(name)}
+
+
+def try_again(options, direct, port):
+    """Runs once more, both ways, what came out otherwise than listed: a suite that watches the clock
+    fails now and then on a busy machine, and a fault of the port fails again."""
+    reasons, unsteady = listed()
+    doubtful = sorted((differing_tests(direct, port) ^ reasons.keys()) - unsteady)
+    if 0 < len(doubtful) <= 20:
+        print("again:", ", ".join(doubtful), flush=True)
+        direct.update(outcomes(options.direct, "direct again", doubtful))
+        port.update(outcomes(options.port, "port again", doubtful))
+
+
 def compare(direct, port):
     """The differences, told; how many are not as the list says."""
-    listed = tomllib.loads((HERE / "differences.toml").read_text("utf-8")).get("difference", [])
-    reasons = {each["test"]: each["reason"] for each in listed}
-    differing = {name for name in direct.keys() | port.keys() if direct.get(name) != port.get(name)}
+    reasons, unsteady = listed()
+    differing = differing_tests(direct, port)
     wrong = 0
     for name in sorted(differing):
         told = f"{name}: directly {direct.get(name, 'missing')}, through the port {port.get(name, 'missing')}"
@@ -146,7 +167,7 @@ def compare(direct, port):
         else:
             wrong += 1
             print(f"not listed: {told}")
-    for name in sorted(reasons.keys() - differing):
+    for name in sorted(reasons.keys() - differing - unsteady):
         wrong += 1
         print(f"listed, but the same directly and through the port: {name}: take it off the list")
     return wrong
@@ -166,7 +187,9 @@ def main():
         parser.error("--direct is needed")
     direct = outcomes(options.direct, "direct", options.patterns)
     if options.port:
-        wrong = compare(direct, outcomes(options.port, "port", options.patterns))
+        port = outcomes(options.port, "port", options.patterns)
+        try_again(options, direct, port)
+        wrong = compare(direct, port)
         print(f"asyncpg: {wrong} differences that are not as listed")
         sys.exit(1 if wrong else 0)
 
