@@ -27,6 +27,9 @@ pub(crate) struct Ground {
     pub(crate) server: Server,
     /// What proxies show their clients.
     pub(crate) identity: Identity,
+    /// What the server keeps of the password. Proxies get this and not the password, which would
+    /// cost them thousands of hashes per login unless they remember the result.
+    pub(crate) verifier: String,
     folder: TempDir,
     /// Whom programs that refuse to run as root run as.
     account: Option<User>,
@@ -48,6 +51,13 @@ impl Ground {
         client.batch_execute(&role).await?;
         let database = format!("CREATE DATABASE {NAME} OWNER {NAME}");
         client.batch_execute(&database).await?;
+        let verifier = client
+            .query_one(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = $1",
+                &[&NAME],
+            )
+            .await?
+            .try_get(0)?;
         let identity = server
             .authority()
             .context("the private server has no TLS")?
@@ -58,6 +68,7 @@ impl Ground {
         let ground = Self {
             server,
             identity,
+            verifier,
             folder,
             account: account()?,
         };

@@ -136,6 +136,12 @@ fn throughput(rows: &[Row]) -> String {
 }
 
 fn latency(rows: &[Row]) -> String {
+    let p99 = |row, who| measured(row, who).and_then(|figures| figures.p99_ms);
+    let known = |row: &&Row| Contender::ALL.iter().any(|&who| p99(row, who).is_some());
+    let rows: Vec<&Row> = rows.iter().filter(known).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
     let mut text = title(
         "Latency, milliseconds: p50 / p95 / p99",
         &[
@@ -147,10 +153,6 @@ fn latency(rows: &[Row]) -> String {
         ],
     );
     for row in rows {
-        let p99 = |who| measured(row, who).and_then(|figures| figures.p99_ms);
-        if Contender::ALL.into_iter().all(|who| p99(who).is_none()) {
-            continue;
-        }
         let mut cells = vec![row.point.clone()];
         cells.extend(Contender::ALL.map(|who| {
             cell(row, who, |figures| {
@@ -159,7 +161,7 @@ fn latency(rows: &[Row]) -> String {
                     .join(" / ")
             })
         }));
-        cells.push(ratio(p99(Twinport), p99(Pgbouncer)));
+        cells.push(ratio(p99(row, Twinport), p99(row, Pgbouncer)));
         line(&mut text, &cells);
     }
     text

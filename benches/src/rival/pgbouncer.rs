@@ -66,12 +66,13 @@ impl Installed {
         plan: &Plan,
         port: u16,
     ) -> anyhow::Result<Command> {
-        let users = ground.write("pgbouncer-users", &format!("\"{NAME}\" \"{NAME}\"\n"))?;
+        let user = format!("\"{NAME}\" \"{}\"\n", ground.verifier);
+        let users = ground.write("pgbouncer-users", &user)?;
         let certificate = ground.write("pgbouncer.crt", &ground.identity.certificate)?;
         let key = ground.write("pgbouncer.key", &ground.identity.key)?;
         let mut settings = format!(
             "[databases]\n\
-             {NAME} = host=127.0.0.1 port={upstream} dbname={NAME}\n\
+             {NAME} = host=127.0.0.1 port={upstream} dbname={NAME} user={NAME} password={NAME}\n\
              [pgbouncer]\n\
              listen_addr = 127.0.0.1\n\
              listen_port = {port}\n\

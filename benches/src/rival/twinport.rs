@@ -88,7 +88,7 @@ size = {pool}
 url = "{upstream}"
 
 [users.{NAME}]
-password = "{NAME}"
+verifier = "{verifier}"
 
 [admin]
 http = "off"
@@ -98,6 +98,7 @@ level = "warn"
 "#,
         pool = plan.pool,
         upstream = ground.upstream(),
+        verifier = ground.verifier,
     );
     let file = ground.write(&format!("twinport-{port}.toml"), &settings)?;
     let mut command = Command::new(binary);
