@@ -79,9 +79,8 @@ fn watch_file(
     let dir = path.parent()?.to_owned();
     let watched = path.clone();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let ours = event.is_ok_and(|event| {
-            !event.kind.is_access() && event.paths.contains(&watched)
-        });
+        let ours =
+            event.is_ok_and(|event| !event.kind.is_access() && event.paths.contains(&watched));
         if ours {
             // One notice that waits stands for all.
             let _ = sender.try_send(());

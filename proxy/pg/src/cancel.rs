@@ -23,6 +23,8 @@ pub struct Target {
     pub pid: i32,
     /// The backend's secret.
     pub secret: Vec<u8>,
+    /// The client that was last given it: the number of its key.
+    pub holder: Arc<AtomicI32>,
 }
 
 /// What a session's cancel key leads to.

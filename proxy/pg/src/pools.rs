@@ -134,6 +134,7 @@ impl Connect for Backend {
         self.stats.opened.add(1);
         let target = Target {
             server: Arc::clone(&self.server),
+            holder: self.server.enter(connected.pid),
             pid: connected.pid,
             secret: connected.secret,
         };

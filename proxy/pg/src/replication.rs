@@ -36,6 +36,7 @@ pub(crate) async fn serve(wing: &Arc<Wing>, mut login: Login, admitted: Admitted
     admitted.presence.set_pin(Some("replication".into()));
     admitted.key.slot.arm(Arc::new(Target {
         server: Arc::clone(backend.server()),
+        holder: backend.server().enter(upstream.pid),
         pid: upstream.pid,
         secret: upstream.secret.clone(),
     }));

@@ -301,6 +301,13 @@ impl Replies {
                     return Ok(None);
                 }
             }
+            backend::NOTIFICATION_RESPONSE => {
+                self.own_before(walk);
+                if let Some(translated) = upstream.target.server.translate(frame.bytes) {
+                    walk.replace(frame.bytes.len(), &translated);
+                    return Ok(None);
+                }
+            }
             backend::NO_DATA => self.note_description(walk),
             backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
                 self.own_before(walk);
@@ -448,7 +455,6 @@ fn streams(tag: u8) -> bool {
         tag,
         backend::DATA_ROW
             | backend::COPY_DATA
-            | backend::NOTIFICATION_RESPONSE
             | backend::NOTICE_RESPONSE
             | backend::FUNCTION_CALL_RESPONSE
             | backend::PARAMETER_DESCRIPTION

@@ -1,9 +1,15 @@
 //! A database server as the settings describe it: how its connections are opened, and cancelled.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use twinport_config::{Host, SslMode, SslNegotiation, Upstream};
 use twinport_core::tls::{ALPN_POSTGRES, ClientFiles, ClientTls};
+use twinport_wire::pg::frame::HEADER;
 use twinport_wire::pg::startup::Version;
 use twinport_wire::scram::client::MAX_ITERATIONS;
 
@@ -18,6 +24,8 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Server {
     target: Target,
     keyring: Keyring,
+    /// Which of our clients was last given each of the server's processes: its cancel key's number.
+    holders: Mutex<HashMap<i32, Weak<AtomicI32>>>,
 }
 
 impl Server {
@@ -60,7 +68,33 @@ impl Server {
                 max_iterations: MAX_ITERATIONS,
             },
             keyring,
+            holders: Mutex::default(),
         })
+    }
+
+    /// Notes a process of the server; what comes back is to be told who holds it.
+    pub fn enter(&self, pid: i32) -> Arc<AtomicI32> {
+        let holder = Arc::new(AtomicI32::new(0));
+        let mut holders = self.holders.lock();
+        holders.retain(|_, held| held.strong_count() > 0);
+        holders.insert(pid, Arc::downgrade(&holder));
+        holder
+    }
+
+    /// The NotificationResponse as a client must see it: with the sender's number as its login told it, so that
+    /// clients know their own. `None` if the sender is none of ours.
+    pub fn translate(&self, notification: &[u8]) -> Option<Vec<u8>> {
+        let pid = notification.get(HEADER..HEADER + 4)?.first_chunk::<4>()?;
+        let pid = i32::from_be_bytes(*pid);
+        let holder = self.holders.lock().get(&pid)?.upgrade()?;
+        let ours = holder.load(Ordering::Relaxed);
+        if ours == 0 {
+            return None;
+        }
+        let mut out = notification.to_vec();
+        out.get_mut(HEADER..HEADER + 4)?
+            .copy_from_slice(&ours.to_be_bytes());
+        Some(out)
     }
 
     /// Opens a connection.

@@ -5,6 +5,7 @@
 //! lease is given, or why the session keeps this one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -115,6 +116,7 @@ impl Session {
             answer::parameter_status(&mut self.to_client, name.as_bytes(), value.as_bytes());
         }
         self.reported = Arc::clone(&lease.reported);
+        lease.target.holder.store(self.key.pid, Ordering::Relaxed);
         self.key.slot.arm(Arc::clone(&lease.target));
         self.presence.set_activity(Activity::Active);
         self.presence.set_upstream(Some(lease.id));

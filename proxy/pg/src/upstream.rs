@@ -249,7 +249,11 @@ impl Upstream {
                         ready = Some(backend::ready_for_query(frame.body())?)
                     }
                     backend::PARAMETER_STATUS => self.note_parameter(frame.body()),
-                    backend::NOTIFICATION_RESPONSE => self.aside.extend_from_slice(frame.bytes),
+                    backend::NOTIFICATION_RESPONSE => {
+                        let translated = self.target.server.translate(frame.bytes);
+                        self.aside
+                            .extend_from_slice(translated.as_deref().unwrap_or(frame.bytes));
+                    }
                     _ => each(frame)?,
                 }
                 consumed += frame.bytes.len();
