@@ -136,7 +136,7 @@ fn throughput(rows: &[Row]) -> String {
 }
 
 fn latency(rows: &[Row]) -> String {
-    let p99 = |row, who| measured(row, who).and_then(|figures| figures.p99_ms);
+    let p99 = |row: &Row, who| measured(row, who).and_then(|figures| figures.p99_ms);
     let known = |row: &&Row| Contender::ALL.iter().any(|&who| p99(row, who).is_some());
     let rows: Vec<&Row> = rows.iter().filter(known).collect();
     if rows.is_empty() {
