@@ -242,6 +242,8 @@ impl Admitted {
             silence: None,
             catalog_fault: None,
             draining: Box::pin(drain.draining()),
+            armed: false,
+            drain: drain.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use twinport_core::clients::Presence;
+use twinport_core::drain::Drain;
 use twinport_core::pool::Lease;
 use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
@@ -107,7 +108,10 @@ pub struct Session {
     pub(crate) silence: Option<Pin<Box<Sleep>>>,
     /// Why the catalog could not be loaded for the statement that waits for it.
     pub(crate) catalog_fault: Option<Fault>,
+    /// Wakes the session when the server goes down, once it was asked.
     pub(crate) draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    pub(crate) armed: bool,
+    pub(crate) drain: Drain,
 }
 
 impl Session {

@@ -94,7 +94,12 @@ impl Session {
             && self.replies.status == Status::Idle
             && self.pending.is_empty();
         let at_rest = at_rest && !self.replies.unsynced && self.to_client.is_empty();
-        if at_rest && self.draining.as_mut().poll(cx).is_ready() {
+        if !self.armed {
+            // A task's waker stays the same: asked once, it is woken.
+            self.armed = true;
+            let _ = self.draining.as_mut().poll(cx);
+        }
+        if at_rest && self.drain.is_draining() {
             return Poll::Ready(Step::Drain);
         }
         self.poll_silence(cx)
