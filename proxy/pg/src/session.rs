@@ -1,4 +1,4 @@
-//! One client's session: its state, and the loop that does what [`Session::poll_step`] asks for.
+//! One client's session: its state, and the loop that does what moving bytes asks for.
 
 use std::future::poll_fn;
 use std::pin::Pin;
