@@ -18,6 +18,8 @@ use crate::{
 const PARALLEL_LOGINS: usize = 32;
 /// After which a proxy has given back what logins alone needed.
 const REST: Duration = Duration::from_secs(3);
+/// What one proxy and crowd may take.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Files that we and a proxy need beside the clients' sockets.
 const SPARE_FILES: u64 = 500;
 
@@ -66,7 +68,10 @@ pub(crate) async fn measure(
                 continue;
             }
             eprintln!("{} {contender}", name(clients));
-            let row = one(clients, contender, tools, ground, plan).await;
+            let row = one(clients, contender, tools, ground, plan);
+            let row = tokio::time::timeout(PATIENCE, row)
+                .await
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("not done after {PATIENCE:?}")));
             rows.push(row.unwrap_or_else(|error| Row {
                 clients,
                 contender,

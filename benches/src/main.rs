@@ -16,8 +16,9 @@ mod throughput;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     flags::{Flags, Plan},
@@ -29,13 +30,27 @@ use crate::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let plan = Flags::parse().plan();
-    match run(&plan).await {
+    let result = tokio::select! {
+        result = run(&plan) => result,
+        result = interrupted() => result,
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("benches: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whatever was started ends with us, and its folders go.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted")
 }
 
 async fn run(plan: &Plan) -> anyhow::Result<()> {
