@@ -53,6 +53,9 @@ const NAMES: &[&str] = &[
     "version",
 ];
 
+/// Blanks as Postgres' lexer knows them.
+pub(crate) const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
+
 /// Whether a comment's text is an annotation.
 ///
 /// ```
@@ -61,7 +64,7 @@ const NAMES: &[&str] = &[
 /// assert!(!is_annotation("see @include"));
 /// ```
 pub fn is_annotation(comment: &str) -> bool {
-    comment.trim_start().starts_with('@')
+    comment.trim_start_matches(BLANKS).starts_with('@')
 }
 
 /// Reads the directives of one annotation.

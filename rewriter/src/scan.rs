@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::ops::{BitOr, BitOrAssign};
 
+use crate::directive::BLANKS;
+
 /// What a statement's text may do beyond its own transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects(u16);
@@ -398,8 +400,8 @@ impl Scanner<'_> {
     }
 
     fn annotation(&mut self) {
-        let blanks = |b: &&u8| b.is_ascii_whitespace();
-        let first = self.rest.iter().find(|b| !blanks(b));
+        let is_blank = |byte: u8| BLANKS.contains(&char::from(byte));
+        let first = self.rest.iter().find(|&&byte| !is_blank(byte));
         if first == Some(&b'@') {
             self.effects |= Effects::ANNOTATED;
         }

@@ -69,6 +69,7 @@ fn annotations_are_seen_wherever_they_stand() {
         "/*@include(books)*/ SELECT 1",
         "SELECT 1 -- @timeout(1s)",
         "SELECT 1 /*\n @timeout(1s) */",
+        "--\t\x0b@timeout(1s)",
     ] {
         assert!(effects(sql).contains(Effects::ANNOTATED), "{sql}");
     }
