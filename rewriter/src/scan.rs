@@ -133,9 +133,8 @@ impl Scanner<'_> {
         while let Some((&byte, after)) = self.rest.split_first() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => self.word(),
-                b'0'..=b'9' => {
-                    self.skip_while(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
-                }
+                b'0'..=b'9' => self.number(),
+                b'.' if after.first().is_some_and(u8::is_ascii_digit) => self.number(),
                 b'\'' => {
                     self.rest = after;
                     self.string(false);
@@ -176,6 +175,18 @@ impl Scanner<'_> {
             .position(|&b| !keep(b))
             .unwrap_or(self.rest.len());
         self.advance(end);
+    }
+
+    /// Ends a number where the rewriter's lexer ends it: what looks like its tail decides what a `$` after it is.
+    fn number(&mut self) {
+        loop {
+            match self.rest {
+                [b'e' | b'E', b'+' | b'-', ..] => self.advance(2),
+                [b'.', b'.', ..] => return,
+                [b, ..] if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') => self.advance(1),
+                _ => return,
+            }
+        }
     }
 
     fn advance(&mut self, n: usize) {
@@ -332,14 +343,17 @@ impl Scanner<'_> {
 
     fn dollar(&mut self) {
         let after = self.rest.get(1..).unwrap_or_default();
+        if after.first().is_some_and(u8::is_ascii_digit) {
+            self.advance(1);
+            self.skip_while(|b| b.is_ascii_digit());
+            return;
+        }
         let end = after
             .iter()
             .position(|&b| !(b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80))
             .unwrap_or(after.len());
-        let is_quote =
-            after.get(end) == Some(&b'$') && !after.first().is_some_and(u8::is_ascii_digit);
-        if !is_quote {
-            self.advance(1 + end);
+        if after.get(end) != Some(&b'$') {
+            self.advance(1);
             return;
         }
         let (tag, body) = self.rest.split_at(end + 2);

@@ -70,6 +70,8 @@ fn annotations_are_seen_wherever_they_stand() {
         "SELECT 1 -- @timeout(1s)",
         "SELECT 1 /*\n @timeout(1s) */",
         "--\t\x0b@timeout(1s)",
+        "SELECT 1j..RR$a$ -- @timeout(1s)",
+        "SELECT $1abc$x$ -- @timeout(1s)",
     ] {
         assert!(effects(sql).contains(Effects::ANNOTATED), "{sql}");
     }
