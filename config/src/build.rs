@@ -2,6 +2,7 @@
 
 mod admin;
 mod database;
+mod mongo;
 mod postgres;
 mod user;
 
@@ -15,6 +16,7 @@ use crate::read::{Reader, Section};
 use crate::{Database, Settings};
 
 pub(crate) use database::POOL_MODES;
+pub(crate) use mongo::METHODS as MONGO_METHODS;
 pub(crate) use postgres::{AUTH_METHODS, TLS_MODES, overlap};
 
 /// Counts above this are mistakes.
@@ -40,13 +42,14 @@ pub(crate) fn settings(reader: &Reader<'_>) -> Settings {
         .into_iter()
         .map(|name| (name.clone(), user::user(&users.section(&name), &name)))
         .collect();
-    mongo(&root);
+    let mongo = mongo::mongo(&root, &pool, &databases);
     Settings {
         workers: workers(&root),
         shutdown_timeout: root
             .duration("shutdown_timeout")
             .unwrap_or(Duration::from_secs(30)),
         postgres: postgres::postgres(&root.section("postgres")),
+        mongo,
         pool,
         wildcard: databases.remove(WILDCARD),
         databases,
@@ -65,17 +68,6 @@ fn workers(root: &Section<'_>) -> usize {
         return std::thread::available_parallelism().map_or(1, usize::from);
     }
     root.number("workers", 1..=1024).unwrap_or(1)
-}
-
-/// The MongoDB port has a place in the file, but no code yet.
-fn mongo(root: &Section<'_>) {
-    if root.has("mongo") {
-        root.refuse(
-            "mongo",
-            "the MongoDB port is not built yet",
-            "remove [mongo]; this version serves Postgres",
-        );
-    }
 }
 
 /// Reads an address; `localhost` is the only name.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::key;
-use crate::settings::{AuthMethod, Settings, TlsMode};
+use crate::settings::{AuthMethod, Mongo, Settings, TlsMode};
 use crate::upstream::{Host, SslMode, Upstream};
 
 impl Settings {
@@ -23,6 +23,15 @@ impl Settings {
                  set postgres.tls.certificate and postgres.tls.key"
             ));
         }
+        if let Some(mongo) = &self.mongo
+            && mongo.tls.mode == TlsMode::Disable
+            && let Some(open) = mongo.listen.iter().find(|own| !own.ip().is_loopback())
+        {
+            cautions.push(format!(
+                "mongo.listen: what clients say on {open} crosses the network in plain text; \
+                 set mongo.tls.certificate and mongo.tls.key"
+            ));
+        }
         if postgres.auth.method == AuthMethod::Md5 {
             cautions.push(
                 "postgres.auth.method: md5 is weak and leaves Postgres soon; use scram-sha-256 \
@@ -33,6 +42,15 @@ impl Settings {
         if let Some(http) = self.admin.http.filter(|http| !http.ip().is_loopback()) {
             cautions.push(format!(
                 "admin.http: whoever reaches {http} reads the metrics; there is no login"
+            ));
+        }
+        if let Some(mongo) = &self.mongo
+            && mongo.upstream.name == Mongo::OWN
+            && may_be_plain(&mongo.upstream.upstream)
+        {
+            cautions.push(format!(
+                "mongo.upstream: the way to {} may be plain text; add sslmode=verify-full",
+                mongo.upstream.upstream.host,
             ));
         }
         for database in self.databases.values().chain(&self.wildcard) {

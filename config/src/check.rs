@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::build::{AUTH_METHODS, POOL_MODES, TLS_MODES};
+use crate::build::{AUTH_METHODS, MONGO_METHODS, POOL_MODES, TLS_MODES};
 use crate::error::Errors;
 use crate::layer::Overrides;
 use crate::load::environment;
@@ -53,6 +53,22 @@ impl fmt::Display for Summary {
             "             {method}, TLS {tls}, up to {} clients",
             postgres.max_clients
         )?;
+        if let Some(mongo) = &settings.mongo {
+            let places: Vec<String> = mongo.listen.iter().map(ToString::to_string).collect();
+            writeln!(
+                f,
+                "  mongo      {}, from {}",
+                places.join(", "),
+                mongo.upstream.upstream
+            )?;
+            let tls = name_of(&mongo.tls.mode, TLS_MODES);
+            let method = name_of(&mongo.auth.method, MONGO_METHODS);
+            writeln!(
+                f,
+                "             {method}, TLS {tls}, up to {} clients",
+                mongo.max_clients
+            )?;
+        }
         let databases: Vec<_> = settings
             .databases
             .values()

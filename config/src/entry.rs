@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::build::{AUTH_METHODS, POOL_MODES, TLS_MODES, WILDCARD};
+use crate::build::{AUTH_METHODS, MONGO_METHODS, POOL_MODES, TLS_MODES, WILDCARD};
 use crate::database::{Database, PoolSettings};
 use crate::key::{self, OFF, Reload, Standing};
 use crate::read::show_duration;
@@ -33,6 +33,7 @@ impl Settings {
         list.add("workers", self.workers);
         list.add("shutdown_timeout", show_duration(self.shutdown_timeout));
         self.postgres_entries(&mut list);
+        self.mongo_entries(&mut list);
         for (name, value, _) in pool_values(&self.pool, &PoolSettings::default()) {
             list.add(&format!("pool.{name}"), value);
         }
@@ -89,6 +90,41 @@ impl Settings {
         );
         for (name, users) in &auth.cert_map {
             let path = ["postgres", "auth", "cert_map", name].map(str::to_owned);
+            list.add_path(&path, join(users));
+        }
+    }
+}
+
+impl Settings {
+    fn mongo_entries(&self, list: &mut List) {
+        let Some(mongo) = &self.mongo else {
+            return;
+        };
+        let path =
+            |path: &Option<std::path::PathBuf>| text(path.as_ref().map(|path| path.display()));
+        list.add("mongo.listen", join(&mongo.listen));
+        list.add("mongo.upstream", &mongo.upstream.upstream);
+        if let Some(password) = &mongo.upstream.upstream.password {
+            list.add_secret(&["mongo", "password"].map(str::to_owned), password);
+        }
+        list.add("mongo.max_clients", mongo.max_clients);
+        list.add("mongo.login_timeout", show_duration(mongo.login_timeout));
+        list.add("mongo.max_logins", mongo.max_logins);
+        list.add("mongo.client_idle_timeout", time(mongo.client_idle_timeout));
+        list.add(
+            "mongo.idle_transaction_timeout",
+            time(mongo.idle_transaction_timeout),
+        );
+        list.add("mongo.cursor_timeout", time(mongo.cursor_timeout));
+        list.add("mongo.max_cursors", mongo.max_cursors);
+        list.add("mongo.tls.mode", name_of(&mongo.tls.mode, TLS_MODES));
+        list.add("mongo.tls.certificate", path(&mongo.tls.certificate));
+        list.add("mongo.tls.key", path(&mongo.tls.key));
+        list.add("mongo.tls.client_ca", path(&mongo.tls.client_ca));
+        let method = name_of(&mongo.auth.method, MONGO_METHODS);
+        list.add("mongo.auth.method", method);
+        for (name, users) in &mongo.auth.cert_map {
+            let path = ["mongo", "auth", "cert_map", name].map(str::to_owned);
             list.add_path(&path, join(users));
         }
     }

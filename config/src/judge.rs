@@ -1,5 +1,7 @@
 //! What each key allows on its own, but not together with others.
 
+mod mongo;
+
 use crate::build::{WILDCARD, overlap};
 use crate::read::Section;
 use crate::settings::{AuthMethod, Credential, Settings, TlsMode};
@@ -11,6 +13,7 @@ const SOCKET_PATH: usize = 103;
 /// Notes every combination that can't work or isn't safe.
 pub(crate) fn judge(root: &Section<'_>, settings: &Settings) {
     places(root, settings);
+    mongo::judge(root, settings);
     proofs(root, settings);
     users(root, settings);
     auth_query(root, settings);

@@ -50,7 +50,7 @@ pub use layer::Overrides;
 pub use load::{environment, locate};
 pub use secret::Secret;
 pub use settings::{
-    Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, Log, LogFormat, Postgres, Settings,
-    TlsMode, User,
+    Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, Log, LogFormat, Mongo, Postgres,
+    Settings, TlsMode, User,
 };
 pub use upstream::{ChannelBinding, Host, SslMode, SslNegotiation, Upstream};

@@ -17,6 +17,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// The Postgres port.
     pub postgres: Postgres,
+    /// The MongoDB port, if there is one.
+    pub mongo: Option<Mongo>,
     /// `[pool]`: what a database gets that sets nothing of its own.
     pub pool: PoolSettings,
     /// `[databases.NAME]` by name, without the wildcard. Use [`Settings::database`] to look one up.
@@ -59,7 +61,42 @@ pub struct Postgres {
     pub auth: Auth,
 }
 
-/// `[postgres.tls]`: TLS towards clients.
+/// `[mongo]`: the port that MongoDB drivers connect to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mongo {
+    /// TCP addresses; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Where the data is: a Postgres with the DocumentDB extension. If one of `[databases]` has
+    /// the same place and login, it is that one, and both ports share its pools; else it is
+    /// called [`Mongo::OWN`].
+    pub upstream: Arc<Database>,
+    /// Clients at one time.
+    pub max_clients: usize,
+    /// From connect to the end of the login.
+    pub login_timeout: Duration,
+    /// Logins in parallel; others wait their turn.
+    pub max_logins: usize,
+    /// A client that is silent for this long is closed.
+    pub client_idle_timeout: Option<Duration>,
+    /// A transaction in which nothing happens for this long is aborted.
+    pub idle_transaction_timeout: Option<Duration>,
+    /// A cursor that nobody asks for this long is closed.
+    pub cursor_timeout: Option<Duration>,
+    /// Cursors open at one time.
+    pub max_cursors: usize,
+    /// TLS towards clients.
+    pub tls: ClientTls,
+    /// How clients prove who they are; never `md5`, and without a query.
+    pub auth: Auth,
+}
+
+impl Mongo {
+    /// Name of the upstream's pools where no database of the settings shares them. No client of
+    /// the Postgres port can ask for it.
+    pub const OWN: &str = "[mongo]";
+}
+
+/// `[postgres.tls]` and `[mongo.tls]`: TLS towards clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientTls {
     /// Whether TLS is offered or demanded.
@@ -86,7 +123,7 @@ pub enum TlsMode {
     VerifyCa,
 }
 
-/// `[postgres.auth]`: how clients prove who they are.
+/// `[postgres.auth]` and `[mongo.auth]`: how clients prove who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
     /// The proof asked for.
@@ -192,10 +229,23 @@ impl Settings {
         if let Some(database) = self.databases.get(name) {
             return Some(Arc::clone(database));
         }
+        if name == Mongo::OWN {
+            return None;
+        }
         let mut database = Database::clone(self.wildcard.as_deref()?);
         database.name = name.to_owned();
         database.upstream.database = name.to_owned();
         Some(Arc::new(database))
+    }
+
+    /// The database whose pools have this name: as [`Settings::database`], and the MongoDB port's
+    /// own.
+    pub fn pooled(&self, name: &str) -> Option<Arc<Database>> {
+        let own = self.mongo.as_ref().map(|mongo| &mongo.upstream);
+        match own.filter(|own| own.name == name) {
+            Some(own) => Some(Arc::clone(own)),
+            None => self.database(name),
+        }
     }
 
     /// The pool of one user in one database: the database's, with the user's own size and mode.

@@ -55,9 +55,10 @@ fn every_key_is_documented_and_every_documented_key_exists() {
 /// The list of keys repeats defaults that the code fills in: both must agree.
 #[test]
 fn defaults_are_those_of_the_reference() {
-    let text = "[databases.d]\nurl = 'postgres://h'\n[users.u]\npassword = 'x'";
+    let text = "[databases.d]\nurl = 'postgres://h'\n[users.u]\npassword = 'x'\n\
+                [mongo]\nupstream = 'postgres://h'";
     let entries = Settings::parse(text, "minimal.toml").unwrap().entries();
-    let set = ["databases.d.url", "users.u.password"];
+    let set = ["databases.d.url", "users.u.password", "mongo.upstream"];
     for entry in &entries {
         if !set.contains(&entry.key.as_str()) {
             assert_eq!(entry.value, entry.default, "{}", entry.key);
@@ -70,7 +71,7 @@ fn defaults_are_those_of_the_reference() {
         ".settings.NAME",
         ".cert_map.NAME",
         "NAME.pool",
-        "mongo.listen",
+        "mongo.password",
     ];
     let names: Vec<String> = entries
         .iter()

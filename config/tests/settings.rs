@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use twinport_config::{
-    AuthMethod, Credential, Host, PoolMode, Reload, Settings, SslMode, TlsMode, diff,
+    AuthMethod, Credential, Host, Mongo, PoolMode, Reload, Settings, SslMode, TlsMode, diff,
 };
 
 const FULL: &str = r#"
@@ -252,4 +252,22 @@ fn many_users_are_read_quickly() {
         "{:?}",
         start.elapsed()
     );
+}
+
+#[test]
+fn the_mongo_port_shares_the_pools_of_the_same_place() {
+    let text = "[databases.app]\nurl = 'postgres://u:p@h/docs'\n[users.a]\npassword = 'x'\n";
+    let parse = |upstream: &str| {
+        let text = format!("{text}[databases.'*']\nurl = 'postgres://h'\n[mongo]\n{upstream}");
+        Settings::parse(&text, "f").unwrap()
+    };
+    let name = |settings: &Settings| settings.mongo.as_ref().unwrap().upstream.name.clone();
+    let shared = parse("upstream = 'postgres://u@h/docs'\npassword = 'p'");
+    assert_eq!(name(&shared), "app");
+    let own = parse("upstream = 'postgres://u:other@h/docs'");
+    assert_eq!(name(&own), Mongo::OWN);
+    // Nobody reaches it by its name from the other port, though there is a wildcard.
+    assert_eq!(own.database(Mongo::OWN), None);
+    assert!(own.pooled(Mongo::OWN).is_some());
+    assert!(Settings::parse(text, "f").unwrap().mongo.is_none());
 }

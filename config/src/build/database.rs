@@ -73,7 +73,7 @@ pub(super) fn database(
     default: &PoolSettings,
 ) -> Option<Database> {
     let mut default = default.clone();
-    let url = read_url(section);
+    let url = read_url(section, "url");
     if let Some(seconds) = url.as_ref().and_then(|url| url.connect_timeout) {
         default.connect_timeout = Duration::from_secs(seconds);
     }
@@ -83,7 +83,7 @@ pub(super) fn database(
     let pool = pool(&section.section("pool"), &default);
     let max_clients = section.optional_number("max_clients", 1..=MANY).flatten();
     let settings = server_settings(&section.section("settings"));
-    let upstream = upstream(section, name, url);
+    let upstream = upstream(section, "url", name, url);
     Some(Database {
         name: name.to_owned(),
         upstream: upstream?,
@@ -93,25 +93,32 @@ pub(super) fn database(
     })
 }
 
-fn read_url(section: &Section<'_>) -> Option<Url> {
-    if !section.has("url") {
+/// Reads a URL, which must be there.
+pub(super) fn read_url(section: &Section<'_>, key: &str) -> Option<Url> {
+    if !section.has(key) {
         section.refuse(
             "",
-            "has no `url`",
-            "set url = \"postgres://user:password@host:5432/database\"",
+            format!("has no `{key}`"),
+            format!("set {key} = \"postgres://user:password@host:5432/database\""),
         );
     }
-    let text = section.text("url")?;
+    let text = section.text(key)?;
     match url::parse(&text, section.reader.environment, section.reader.folder) {
         Ok(url) => Some(url),
         Err(fault) => {
-            section.refuse("url", fault.message, fault.hint);
+            section.refuse(key, fault.message, fault.hint);
             None
         }
     }
 }
 
-fn upstream(section: &Section<'_>, name: &str, url: Option<Url>) -> Option<Upstream> {
+/// The place that a URL names; `name` is its database's, if it names none.
+pub(super) fn upstream(
+    section: &Section<'_>,
+    url_key: &str,
+    name: &str,
+    url: Option<Url>,
+) -> Option<Upstream> {
     let own = section.secret("password");
     let url = url?;
     let mut password = url.password;
@@ -119,14 +126,14 @@ fn upstream(section: &Section<'_>, name: &str, url: Option<Url>) -> Option<Upstr
         if password.is_some() && !section.overrides_file(&key) {
             section.refuse(
                 &key,
-                "is set, but `url` has a password too",
+                format!("is set, but `{url_key}` has a password too"),
                 "keep one of them",
             );
         }
         if url.user.is_none() {
             section.refuse(
                 &key,
-                "is set, but `url` has no user",
+                format!("is set, but `{url_key}` has no user"),
                 "write postgres://user@host/…",
             );
         }
@@ -134,7 +141,7 @@ fn upstream(section: &Section<'_>, name: &str, url: Option<Url>) -> Option<Upstr
     }
     if name == WILDCARD && url.database.is_some() {
         section.refuse(
-            "url",
+            url_key,
             "names a database, but stands for all of them",
             "remove the part after the host: the name that a client asks for is passed on",
         );
@@ -144,7 +151,7 @@ fn upstream(section: &Section<'_>, name: &str, url: Option<Url>) -> Option<Upstr
         .flatten()
     {
         if let Err(message) = section.reader.check_pem(path) {
-            section.refuse("url", message, "name a readable file in PEM form");
+            section.refuse(url_key, message, "name a readable file in PEM form");
         }
     }
     Some(Upstream {

@@ -24,9 +24,11 @@ pub(crate) const AUTH_METHODS: &[(&str, AuthMethod)] = &[
     ("trust", AuthMethod::Trust),
 ];
 
+const PORT: u16 = 6432;
+
 pub(super) fn postgres(section: &Section<'_>) -> Postgres {
     Postgres {
-        listen: listen(section),
+        listen: listen(section, PORT),
         unix_socket_dir: section.path("unix_socket_dir"),
         max_clients: section.number("max_clients", 1..=MANY).unwrap_or(10_000),
         login_timeout: section
@@ -42,9 +44,10 @@ pub(super) fn postgres(section: &Section<'_>) -> Postgres {
     }
 }
 
-fn listen(section: &Section<'_>) -> Vec<SocketAddr> {
+/// Reads `listen`; loopback with this port if it isn't set.
+pub(super) fn listen(section: &Section<'_>, port: u16) -> Vec<SocketAddr> {
     let Some(texts) = section.texts("listen") else {
-        return vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 6432))];
+        return vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
     };
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for (place, text) in texts {
@@ -74,7 +77,7 @@ pub(crate) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (a == b || covers(a, b) || covers(b, a))
 }
 
-fn tls(section: &Section<'_>) -> ClientTls {
+pub(super) fn tls(section: &Section<'_>) -> ClientTls {
     let certificate = section.pem("certificate");
     let key = section.pem("key");
     let client_ca = section.pem("client_ca");
@@ -164,7 +167,7 @@ fn auth(section: &Section<'_>) -> Auth {
     }
 }
 
-fn cert_map(section: &Section<'_>) -> BTreeMap<String, BTreeSet<String>> {
+pub(super) fn cert_map(section: &Section<'_>) -> BTreeMap<String, BTreeSet<String>> {
     let mut map = BTreeMap::new();
     for name in section.names() {
         let users = section.texts(&name).unwrap_or_default();

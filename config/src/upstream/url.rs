@@ -119,7 +119,7 @@ fn after_scheme(url: &str) -> Outcome<&str> {
         "postgres" | "postgresql" => Ok(rest),
         "mongodb" | "mongodb+srv" => fault(
             "MongoDB upstreams are not built yet",
-            "use a postgres:// URL, or remove this database",
+            "name a Postgres by a postgres:// URL",
         ),
         _ => fault(
             "has an unknown scheme",
