@@ -8,7 +8,7 @@ pub(super) fn judge(root: &Section<'_>, settings: &Settings) {
     if let Some(mongo) = &settings.mongo {
         let section = root.section("mongo");
         places(&section, mongo, settings);
-        proofs(root, &section, mongo, settings);
+        proofs(root, &section, mongo);
     }
 }
 
@@ -37,7 +37,7 @@ fn places(section: &Section<'_>, mongo: &Mongo, settings: &Settings) {
     }
 }
 
-fn proofs(root: &Section<'_>, section: &Section<'_>, mongo: &Mongo, settings: &Settings) {
+fn proofs(root: &Section<'_>, section: &Section<'_>, mongo: &Mongo) {
     let auth = section.section("auth");
     match mongo.auth.method {
         AuthMethod::Trust => {
