@@ -23,6 +23,15 @@ enum Kind {
         what: &'static str,
         why: Cow<'static, str>,
     },
+    #[error("invalid BSON: {0}")]
+    Bson(Cow<'static, str>),
+    #[error("field `{name}` {why}")]
+    Field {
+        name: &'static str,
+        why: &'static str,
+    },
+    #[error("the checksum of the message does not match")]
+    Checksum,
     #[error("protocol violation: expected {0}")]
     Expected(&'static str),
     #[error("{0}")]
@@ -56,6 +65,18 @@ impl Error {
         })
     }
 
+    pub(crate) fn bson(why: impl Into<Cow<'static, str>>) -> Self {
+        Self(Kind::Bson(why.into()))
+    }
+
+    pub(crate) const fn field(name: &'static str, why: &'static str) -> Self {
+        Self(Kind::Field { name, why })
+    }
+
+    pub(crate) const fn checksum() -> Self {
+        Self(Kind::Checksum)
+    }
+
     pub(crate) fn unsupported(text: impl Into<Cow<'static, str>>) -> Self {
         Self(Kind::Unsupported(text.into()))
     }
@@ -81,10 +102,7 @@ impl Error {
 
     /// The bytes don't follow the protocol.
     pub const fn is_malformed(&self) -> bool {
-        matches!(
-            self.0,
-            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Expected(_) | Kind::Scram(_)
-        )
+        !matches!(self.0, Kind::Unsupported(_) | Kind::Proof)
     }
 
     /// The bytes follow the protocol, but ask for something that we don't do.
@@ -97,14 +115,31 @@ impl Error {
         matches!(self.0, Kind::Proof)
     }
 
+    /// The bytes are not BSON, or nest too deeply.
+    pub const fn is_bson(&self) -> bool {
+        matches!(self.0, Kind::Bson(_))
+    }
+
     /// The SQLSTATE that tells a Postgres client what happened.
     pub const fn sqlstate(&self) -> &'static str {
         match self.0 {
-            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Expected(_) | Kind::Scram(_) => {
-                "08P01"
-            }
             Kind::Unsupported(_) => "0A000",
             Kind::Proof => "28P01",
+            _ => "08P01",
+        }
+    }
+
+    /// The code and `codeName` that tell a MongoDB client what happened.
+    pub const fn mongo_code(&self) -> (i32, &'static str) {
+        match self.0 {
+            Kind::Length { .. } | Kind::Malformed { .. } | Kind::Expected(_) => {
+                (17, "ProtocolError")
+            }
+            Kind::Bson(_) => (22, "InvalidBSON"),
+            Kind::Field { .. } => (9, "FailedToParse"),
+            Kind::Checksum => (50694, "ChecksumMismatch"),
+            Kind::Unsupported(_) => (238, "NotImplemented"),
+            Kind::Scram(_) | Kind::Proof => (18, "AuthenticationFailed"),
         }
     }
 }

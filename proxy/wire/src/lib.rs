@@ -5,9 +5,12 @@
 //! the caller. No input, however broken, makes a decoder panic.
 
 mod error;
+mod out;
 
 pub mod md5;
+pub mod mongo;
 pub mod pg;
 pub mod scram;
 
 pub use error::Error;
+pub use out::Out;

@@ -27,11 +27,16 @@ pub fn verify(stored: &str, salt: [u8; 4], given: &[u8]) -> bool {
 }
 
 fn digest(parts: &[&[u8]]) -> String {
+    format!("md5{}", hex(parts))
+}
+
+/// The hash of `parts` in turn, as hexadecimal digits.
+pub(crate) fn hex(parts: &[&[u8]]) -> String {
     let mut hash = Md5::new();
     for part in parts {
         hash.update(part);
     }
-    let mut text = "md5".to_owned();
+    let mut text = String::with_capacity(32);
     for byte in hash.finalize() {
         for digit in [byte >> 4, byte & 15] {
             text.extend(char::from_digit(u32::from(digit), 16));

@@ -59,60 +59,78 @@ pub trait Hash: Debug + Clone + Copy + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256;
 
-impl Sha256 {
-    fn mac(key: &[u8]) -> Hmac<sha2::Sha256> {
-        // HMAC pads a key to the block with zeros, so a block can be made up
-        // front; that way there is no length to be wrong about.
-        let mut block = [0; 64];
-        let hashed;
-        let key = if key.len() > block.len() {
-            hashed = sha2::Sha256::digest(key);
-            hashed.as_slice()
-        } else {
-            key
-        };
-        for (place, byte) in block.iter_mut().zip(key) {
-            *place = *byte;
-        }
-        <Hmac<sha2::Sha256> as KeyInit>::new(&block.into())
-    }
-}
+/// SCRAM-SHA-1, which MongoDB's older users have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha1;
 
-impl Hash for Sha256 {
-    const MECHANISM: &'static str = "SCRAM-SHA-256";
-    const PLUS: &'static str = "SCRAM-SHA-256-PLUS";
-    type Key = [u8; 32];
-
-    fn digest(data: &[u8]) -> Self::Key {
-        sha2::Sha256::digest(data).into()
-    }
-
-    fn hmac(key: &[u8], parts: &[&[u8]]) -> Self::Key {
-        let mut mac = Self::mac(key);
-        for part in parts {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-
-    fn stretch(password: &[u8], salt: &[u8], iterations: u32) -> Self::Key {
-        let keyed = Self::mac(password);
-        let round = |parts: &[&[u8]]| -> Self::Key {
-            let mut mac = keyed.clone();
-            for part in parts {
-                mac.update(part);
+/// Implements a mechanism on a hash whose block has 64 bytes.
+macro_rules! hash {
+    ($name:ident, $hash:ty, $length:literal, $mechanism:literal, $plus:literal) => {
+        impl $name {
+            fn mac(key: &[u8]) -> Hmac<$hash> {
+                // HMAC pads a key to the block with zeros, so a block can be
+                // made up front; that way there is no length to be wrong about.
+                let mut block = [0; 64];
+                let hashed;
+                let key = if key.len() > block.len() {
+                    hashed = <$hash>::digest(key);
+                    hashed.as_slice()
+                } else {
+                    key
+                };
+                for (place, byte) in block.iter_mut().zip(key) {
+                    *place = *byte;
+                }
+                <Hmac<$hash> as KeyInit>::new(&block.into())
             }
-            mac.finalize().into_bytes().into()
-        };
-        let mut last = round(&[salt, &1u32.to_be_bytes()]);
-        let mut sum = last;
-        for _ in 1..iterations {
-            last = round(&[&last]);
-            xor(&mut sum, &last);
         }
-        sum
-    }
+
+        impl Hash for $name {
+            const MECHANISM: &'static str = $mechanism;
+            const PLUS: &'static str = $plus;
+            type Key = [u8; $length];
+
+            fn digest(data: &[u8]) -> Self::Key {
+                <$hash>::digest(data).into()
+            }
+
+            fn hmac(key: &[u8], parts: &[&[u8]]) -> Self::Key {
+                let mut mac = Self::mac(key);
+                for part in parts {
+                    mac.update(part);
+                }
+                mac.finalize().into_bytes().into()
+            }
+
+            fn stretch(password: &[u8], salt: &[u8], iterations: u32) -> Self::Key {
+                let keyed = Self::mac(password);
+                let round = |parts: &[&[u8]]| -> Self::Key {
+                    let mut mac = keyed.clone();
+                    for part in parts {
+                        mac.update(part);
+                    }
+                    mac.finalize().into_bytes().into()
+                };
+                let mut last = round(&[salt, &1u32.to_be_bytes()]);
+                let mut sum = last;
+                for _ in 1..iterations {
+                    last = round(&[&last]);
+                    xor(&mut sum, &last);
+                }
+                sum
+            }
+        }
+    };
 }
+
+hash!(
+    Sha256,
+    sha2::Sha256,
+    32,
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-256-PLUS"
+);
+hash!(Sha1, sha1::Sha1, 20, "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS");
 
 fn xor(left: &mut [u8], right: &[u8]) {
     for (left, right) in left.iter_mut().zip(right) {

@@ -1,13 +1,6 @@
-//! What builders append to.
+//! How frames and fields are appended.
 
-use std::ops::DerefMut;
-
-use bytes::BufMut;
-
-/// A growing buffer: `Vec<u8>` or `BytesMut`.
-pub trait Out: BufMut + DerefMut<Target = [u8]> {}
-
-impl<T: BufMut + DerefMut<Target = [u8]>> Out for T {}
+pub use crate::Out;
 
 /// Appends a frame whose body `write` appends; the length is filled in after.
 #[inline]

@@ -82,9 +82,14 @@ impl<H: Hash> Verifier<H> {
     /// same salt whenever the same user is tried, so that an answer tells
     /// nothing. `seed` is a secret of this process.
     pub fn mock(seed: &[u8; 32], user: &str) -> Self {
+        Self::mock_with(seed, user, ITERATIONS)
+    }
+
+    /// As [`Self::mock`], where real users have so many `iterations`.
+    pub fn mock_with(seed: &[u8; 32], user: &str, iterations: u32) -> Self {
         let part = |label: &[u8]| H::hmac(seed, &[label, b"\0", user.as_bytes()]);
         Self {
-            iterations: ITERATIONS,
+            iterations,
             salt: salt_for::<H>(seed, user),
             stored: part(b"stored"),
             server: part(b"server"),

@@ -44,6 +44,32 @@ pub fn offer<H: Hash>(with_binding: bool) -> &'static [&'static str] {
     }
 }
 
+/// The user that a client's first message names. Postgres' clients leave it
+/// empty, because the startup packet has named it; MongoDB's don't.
+///
+/// # Errors
+/// [`Error::is_malformed`].
+pub fn user(message: &[u8]) -> Result<String, Error> {
+    let message = text(message)?;
+    let mut rest = message
+        .splitn(3, ',')
+        .nth(2)
+        .ok_or(Error::scram("the header is malformed"))?;
+    let name = attribute(&mut rest, "n=")?;
+    let mut parts = name.split('=');
+    let mut user = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (sign, after) = match (part.strip_prefix("2C"), part.strip_prefix("3D")) {
+            (Some(after), _) => (',', after),
+            (_, Some(after)) => ('=', after),
+            _ => return Err(Error::scram("the user's name is malformed")),
+        };
+        user.push(sign);
+        user.push_str(after);
+    }
+    Ok(user)
+}
+
 impl<H: Hash> Server<H> {
     /// `end_point` is the hash that binds to the TLS channel, if there is one;
     /// with it, [`offer`] must have offered the mechanism with binding.
