@@ -7,6 +7,7 @@ pub mod drain;
 pub mod listen;
 pub mod pool;
 pub mod scratch;
+pub mod sql;
 pub mod stats;
 pub mod stream;
 pub mod tls;

@@ -12,6 +12,7 @@ pub mod connect;
 pub mod fault;
 pub mod handles;
 pub mod handshake;
+pub mod inward;
 mod login;
 pub mod parameters;
 mod plan;

@@ -312,7 +312,7 @@ impl Pools {
     pub fn resize(&self, settings: &Settings) {
         let state = self.state.lock();
         for (key, pool) in state.pools.iter().filter(|(key, _)| !key.control) {
-            if let Some(database) = settings.database(&key.database) {
+            if let Some(database) = settings.pooled(&key.database) {
                 let pool_settings = settings.pool_for(&database, &key.user);
                 if let Some(quota) = state.quotas.get(&key.database) {
                     quota.set_max(pool_settings.max_connections);

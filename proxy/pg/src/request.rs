@@ -13,6 +13,7 @@ use crate::session::{Refusing, Session, Step};
 mod extended;
 mod simple;
 
+pub(crate) use extended::upstream_name;
 pub(crate) use simple::deallocate;
 
 /// A frame from the client that isn't streamed must fit in memory.

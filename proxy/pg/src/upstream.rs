@@ -231,7 +231,11 @@ impl Upstream {
         Ok(status)
     }
 
-    async fn read_until_ready(
+    /// Reads to ReadyForQuery; what is not of the connection itself goes to `each`.
+    ///
+    /// # Errors
+    /// When the connection breaks, or `each` fails.
+    pub(crate) async fn read_until_ready(
         &mut self,
         mut each: impl FnMut(Frame<'_>) -> Result<(), twinport_wire::Error>,
     ) -> Result<Status, ExchangeError> {

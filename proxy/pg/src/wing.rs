@@ -143,7 +143,7 @@ impl Wing {
         let same = |pool: &PgPool| {
             let held = pool.connector().settings();
             settings
-                .database(&held.name)
+                .pooled(&held.name)
                 .is_some_and(|new| new.upstream == held.upstream && new.settings == held.settings)
         };
         self.pools.retain(same);

@@ -334,7 +334,8 @@ impl Session {
 }
 
 /// The name under which entry number `number` of a connection is prepared there.
-fn upstream_name(number: u32) -> Vec<u8> {
+/// The name of a prepared statement upstream.
+pub(crate) fn upstream_name(number: u32) -> Vec<u8> {
     let mut name = String::with_capacity(14);
     let _ = write!(name, "_tp{number}");
     name.into_bytes()
