@@ -345,3 +345,52 @@ proptest! {
         }
     }
 }
+
+/// The exchange that the MongoDB authentication specification gives.
+#[test]
+fn example_of_scram_sha_1() {
+    let (client, first) = Client::<Sha1>::start_with(
+        "user",
+        Binding::Unsupported,
+        "fyko+d2lbbFgONRv9qkxdawL".to_owned(),
+    );
+    let salt = decode("rQ9ZY3MntBeuP3E1TDVC4w==").unwrap();
+    let password = crate::mongo::sasl::sha1_password("user", "pencil");
+    let server = Server::<Sha1>::new(Verifier::derive(&password, salt, 10_000), None);
+    let (server, challenge) = server
+        .challenge_with(
+            Sha1::MECHANISM,
+            first.as_bytes(),
+            "Ho+Vgk7qvUOKUwuWLIWg4l/9SraGMHEE",
+        )
+        .unwrap();
+    let challenge = client.challenge(challenge.as_bytes(), 10_000).unwrap();
+    let keys = Keys::derive(&password, &challenge.salt, challenge.iterations);
+    let (client, last) = challenge.answer(&keys);
+    assert!(last.ends_with(",p=MC2T8BvbmWRckDw8oWl5IVghwCY="), "{last}");
+    let proven = server.prove(last.as_bytes()).unwrap();
+    assert_eq!(proven.message, "v=UMWeI25JD1yNYZRMpZ4VHvhZ9e0=");
+    client.verify(proven.message.as_bytes()).unwrap();
+}
+
+#[test]
+fn the_user_that_a_first_message_names() {
+    use super::server::user;
+    assert_eq!(user(b"n,,n=ann,r=x").unwrap(), "ann");
+    assert_eq!(user(b"n,,n=,r=x").unwrap(), "");
+    assert_eq!(
+        user(b"p=tls-server-end-point,,n=a=2Cb=3Dc,r=x").unwrap(),
+        "a,b=c"
+    );
+    for message in [
+        "",
+        "n,,",
+        "n,n=ann",
+        "n,,r=x",
+        "n,,n=a=b,r=x",
+        "n,,n=a=,r=x",
+        "n,,m=x,n=a",
+    ] {
+        assert!(user(message.as_bytes()).is_err(), "{message}");
+    }
+}
