@@ -116,6 +116,17 @@ fn a_compressed_length_that_lies_is_refused() {
 }
 
 #[test]
+fn bytes_after_the_data_are_refused() {
+    for compressor in EACH {
+        let mut bytes = compressed(&original(), compressor);
+        bytes.push(0);
+        let length = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
+        assert!(decompressed(&bytes, MAX_LENGTH).is_err(), "{compressor:?}");
+    }
+}
+
+#[test]
 fn an_uncompressed_size_over_the_limit_is_refused_before_allocating() {
     for compressor in EACH {
         for declared in [MAX_LENGTH as u32, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
