@@ -2,6 +2,8 @@
 //!
 //! Source: <https://github.com/mongodb/specifications/blob/master/source/compression/OP_COMPRESSED.md>.
 
+use std::cell::RefCell;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::cursor::Cursor;
@@ -16,6 +18,17 @@ const ZLIB_LEVEL: u32 = 6;
 
 /// Zstandard's usual level.
 const ZSTD_LEVEL: i32 = 3;
+
+thread_local! {
+    // Making one of these costs more than a short message does.
+    static DEFLATE: RefCell<Compress> =
+        RefCell::new(Compress::new(Compression::new(ZLIB_LEVEL), true));
+    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+    static ZSTD_IN: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+        RefCell::new(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok());
+    static ZSTD_OUT: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        RefCell::new(zstd::bulk::Decompressor::new().ok());
+}
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -180,16 +193,19 @@ impl<'a> Compressed<'a> {
                 }
                 snap::raw::Decoder::new().decompress(self.data, place).ok()
             }
-            Compressor::Zlib => {
-                let mut state = Decompress::new(true);
+            Compressor::Zlib => INFLATE.with_borrow_mut(|state| {
+                state.reset(true);
                 let status = state.decompress(self.data, place, FlushDecompress::Finish);
                 let consumed = usize::try_from(state.total_in()).ok()?;
                 if status.ok()? != Status::StreamEnd || consumed != self.data.len() {
                     return None;
                 }
                 usize::try_from(state.total_out()).ok()
-            }
-            Compressor::Zstd => zstd::bulk::decompress_to_buffer(self.data, place).ok(),
+            }),
+            Compressor::Zstd => ZSTD_OUT.with_borrow_mut(|state| {
+                let state = state.as_mut()?;
+                state.decompress_to_buffer(self.data, place).ok()
+            }),
         }
     }
 }
@@ -226,14 +242,14 @@ fn deflate(body: &[u8], compressor: Compressor) -> Option<Vec<u8>> {
     match compressor {
         Compressor::Noop => None,
         Compressor::Snappy => snap::raw::Encoder::new().compress_vec(body).ok(),
-        Compressor::Zlib => {
-            let mut state = Compress::new(Compression::new(ZLIB_LEVEL), true);
+        Compressor::Zlib => DEFLATE.with_borrow_mut(|state| {
+            state.reset();
             // Longer than the original is of no use.
             let mut data = Vec::with_capacity(body.len());
             let status = state.compress_vec(body, &mut data, FlushCompress::Finish);
             (status.ok()? == Status::StreamEnd).then_some(data)
-        }
-        Compressor::Zstd => zstd::bulk::compress(body, ZSTD_LEVEL).ok(),
+        }),
+        Compressor::Zstd => ZSTD_IN.with_borrow_mut(|state| state.as_mut()?.compress(body).ok()),
     }
 }
 

@@ -143,10 +143,10 @@ fn an_uncompressed_size_over_the_limit_is_refused_before_allocating() {
 #[test]
 fn a_bomb_stops_at_what_it_declared() {
     let mut large = Vec::new();
-    out::frame(&mut large, 1, 0, OP_MSG, |out| out.resize(40_000_000, 0));
+    out::frame(&mut large, 1, 0, OP_MSG, |out| out.resize(4_000_000, 0));
     for compressor in [Compressor::Zlib, Compressor::Zstd] {
         let mut bytes = compressed(&large, compressor);
-        assert!(bytes.len() < 100_000, "{compressor:?}: {}", bytes.len());
+        assert!(bytes.len() < 10_000, "{compressor:?}: {}", bytes.len());
         bytes[20..24].copy_from_slice(&1000_u32.to_le_bytes());
         let mut out = Vec::new();
         let decoded = Compressed::decode(&first(&bytes), MAX_LENGTH).unwrap();
@@ -212,7 +212,7 @@ fn handshakes_and_secrets_are_never_compressed() {
 
 proptest! {
     #[test]
-    fn any_body_round_trips(body: Vec<u8>, repeated in 0_usize..200, id: i32, to: i32) {
+    fn any_body_round_trips(body: Vec<u8>, repeated in 0_usize..50, id: i32, to: i32) {
         let mut original = Vec::new();
         out::frame(&mut original, id, to, OP_MSG, |out| {
             out.extend(&body);
