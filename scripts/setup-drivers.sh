@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests with real drivers need and this machine lacks: client programs, a Python
-# environment, node modules, Go modules, pgjdbc, and the source of asyncpg's own tests. Versions are
+# environment, node modules, Go modules, the Java drivers, and the source of asyncpg's own tests. Versions are
 # pinned by the files beside the suites. Quick when all is there; fails loudly when it can't be.
 #
 # Everything that is not of the system goes to ~/.cache/twinport (TWINPORT_CACHE names another
@@ -11,6 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 drivers=$(cd "$here/../integration/drivers" && pwd)
 cache=${TWINPORT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/twinport}
 pgjdbc=42.7.8
+mongo_java=5.14.0
 
 say() { printf 'setup-drivers: %s\n' "$*" >&2; }
 die() {
@@ -91,12 +92,14 @@ if ! printf '%s\n' "$requirement" | done_as -; then
     printf '%s\n' "$requirement" | record -
 fi
 
-mark=$drivers/node/node_modules/.twinport-lock
-if ! done_as "$drivers/node/package-lock.json"; then
-    say "filling node_modules"
-    (cd "$drivers/node" && npm ci --silent --no-audit --no-fund)
-    record "$drivers/node/package-lock.json"
-fi
+for folder in node node-mongo; do
+    mark=$drivers/$folder/node_modules/.twinport-lock
+    if ! done_as "$drivers/$folder/package-lock.json"; then
+        say "filling $folder/node_modules"
+        (cd "$drivers/$folder" && npm ci --silent --no-audit --no-fund)
+        record "$drivers/$folder/package-lock.json"
+    fi
+done
 
 if [ ! -f "$cache/java/postgresql-$pgjdbc.jar" ]; then
     say "fetching pgjdbc $pgjdbc"
@@ -105,11 +108,24 @@ if [ ! -f "$cache/java/postgresql-$pgjdbc.jar" ]; then
 fi
 ln -sf "postgresql-$pgjdbc.jar" "$cache/java/postgresql.jar"
 
-mark=$cache/go.sum
-if ! done_as "$drivers/go/go.sum"; then
-    say "building the Go suite"
-    (cd "$drivers/go" && go build -o /dev/null .)
-    record "$drivers/go/go.sum"
+mark=$cache/java/mongo/version
+if [ ! -f "$mark" ] || [ "$(cat "$mark")" != $mongo_java ]; then
+    say "fetching MongoDB's Java driver $mongo_java"
+    rm -rf "$cache/java/mongo"
+    mkdir -p "$cache/java/mongo"
+    for jar in mongodb-driver-sync mongodb-driver-core bson; do
+        mvn -q -B -ntp -Dstyle.color=never dependency:copy -Dartifact=org.mongodb:$jar:$mongo_java -DoutputDirectory="$cache/java/mongo"
+    done
+    echo $mongo_java >"$mark"
 fi
+
+for folder in go go-mongo; do
+    mark=$cache/$folder.sum
+    if ! done_as "$drivers/$folder/go.sum"; then
+        say "building the suite in $folder"
+        (cd "$drivers/$folder" && go build -o /dev/null .)
+        record "$drivers/$folder/go.sum"
+    fi
+done
 
 say "all there"

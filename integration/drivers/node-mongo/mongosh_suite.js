@@ -1,0 +1,90 @@
+// mongosh against the MongoDB port: a script as a person would type it, and what it prints.
+'use strict';
+
+const { execFile } = require('node:child_process');
+const path = require('node:path');
+const { url, check, withPassword, main, assert } = require('../node/checks.js');
+
+const program = path.join(__dirname, 'node_modules/mongosh/bin/mongosh.js');
+
+function shell(script, target = url) {
+  const words = [program, target, '--quiet', '--norc', '--eval', script];
+  const environment = { ...process.env, HOME: process.env.TMPDIR || '/tmp', NO_COLOR: '1' };
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, words, { timeout: 60000, env: environment }, (error, stdout, stderr) => {
+      if (error) reject(new Error(`${error.message} ${stdout} ${stderr}`));
+      else resolve(stdout.trim());
+    });
+  });
+}
+
+// What the script's last line gives, as JSON.
+async function value(script, target) {
+  const printed = await shell(`use_db = db.getSiblingDB('mongosh'); ${script}`, target);
+  return JSON.parse(printed.split('\n').pop());
+}
+
+check('connect_scram_tls', async () => {
+  const status = await value('print(EJSON.stringify(db.runCommand({ connectionStatus: 1 }).authInfo))');
+  assert.equal(status.authenticatedUsers[0].user, 'app');
+});
+
+check('wrong_password_refused', () => assert.rejects(
+  shell('db.runCommand({ ping: 1 })', withPassword(url, 'not-it')),
+  /Authentication failed/i,
+));
+
+check('greeting_without_errors', async () => {
+  const words = ['db.version()', 'db.hello().msg', 'db.hostInfo().ok', 'db.serverStatus().ok'];
+  const printed = await value(`print(EJSON.stringify([${words.join(', ')}]))`);
+  assert.equal(printed[1], 'isdbgrid');
+  assert.deepEqual(printed.slice(2), [1, 1]);
+});
+
+check('create_read_update_delete', async () => {
+  const found = await value(`
+    const books = use_db.books; books.drop();
+    books.insertMany([{ _id: 1, title: 'Mort' }, { _id: 2, title: 'Eric' }]);
+    books.updateOne({ _id: 2 }, { $set: { price: 5 } });
+    books.deleteOne({ _id: 1 });
+    print(EJSON.stringify(books.find().toArray()))`);
+  assert.deepEqual(found, [{ _id: 2, title: 'Eric', price: 5 }]);
+});
+
+check('lists', async () => {
+  const printed = await value(`
+    use_db.books.createIndex({ title: 1 });
+    print(EJSON.stringify([use_db.getCollectionNames(), use_db.books.getIndexes().length,
+      db.getMongo().getDBNames().includes('mongosh'), use_db.books.countDocuments(),
+      use_db.books.find().explain().ok, use_db.books.stats().count]))`);
+  assert.deepEqual(printed, [['books'], 2, true, 1, 1, 1]);
+});
+
+check('cursor_over_batches', async () => {
+  const count = await value(`
+    use_db.many.drop();
+    use_db.many.insertMany(Array.from({ length: 500 }, (_, n) => ({ _id: n })));
+    print(use_db.many.find().batchSize(20).toArray().length)`);
+  assert.equal(count, 500);
+});
+
+check('transaction', async () => {
+  const count = await value(`
+    use_db.accounts.drop(); use_db.accounts.insertOne({ _id: 1 });
+    const session = db.getMongo().startSession();
+    const inside = session.getDatabase('mongosh').accounts;
+    session.startTransaction(); inside.insertOne({ _id: 2 }); session.commitTransaction();
+    session.startTransaction(); inside.insertOne({ _id: 3 }); session.abortTransaction();
+    print(use_db.accounts.countDocuments())`);
+  assert.equal(count, 2);
+});
+
+check('duplicate_key', async () => {
+  const code = await value(`
+    let code = 0;
+    try { use_db.books.insertOne({ _id: 2 }); } catch (error) { code = error.code; }
+    print(code)`);
+  assert.equal(code, 11000);
+});
+
+main();
