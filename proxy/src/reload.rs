@@ -1,7 +1,6 @@
 //! New settings while running: on SIGHUP, on RELOAD, and when the file changes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
@@ -9,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use twinport_config::{Overrides, Settings};
 use twinport_core::drain::Drain;
-use twinport_pg::wing::Wing;
+
+use crate::running::Wings;
 
 /// Where the settings came from.
 #[derive(Clone, Debug)]
@@ -24,9 +24,12 @@ pub struct Source {
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// Applies new settings and says what has to wait for a restart.
-pub(crate) fn apply(wing: &Wing, settings: Settings) -> anyhow::Result<()> {
-    let diff = twinport_config::diff(&wing.settings(), &settings);
-    wing.reload(settings)?;
+pub(crate) fn apply(wings: &Wings, settings: Settings) -> anyhow::Result<()> {
+    let diff = twinport_config::diff(&wings.postgres.settings(), &settings);
+    if let Some(mongo) = &wings.mongo {
+        mongo.reload(settings.clone())?;
+    }
+    wings.postgres.reload(settings)?;
     for change in &diff.changes {
         tracing::info!(key = change.key, "setting changed");
     }
@@ -37,7 +40,7 @@ pub(crate) fn apply(wing: &Wing, settings: Settings) -> anyhow::Result<()> {
 }
 
 /// Watches until drain begins.
-pub(crate) async fn watch(wing: Arc<Wing>, source: Source, drain: Drain) {
+pub(crate) async fn watch(wings: Wings, source: Source, drain: Drain) {
     let (sender, mut changed) = mpsc::channel(1);
     let _watcher = source
         .path
@@ -54,7 +57,7 @@ pub(crate) async fn watch(wing: Arc<Wing>, source: Source, drain: Drain) {
                 while changed.try_recv().is_ok() {}
             }
             Some(()) = async { hangup.as_mut()?.recv().await } => {}
-            () = wing.reload_requested() => {}
+            () = wings.postgres.reload_requested() => {}
         }
         match Settings::load(
             source.path.as_deref(),
@@ -62,7 +65,7 @@ pub(crate) async fn watch(wing: Arc<Wing>, source: Source, drain: Drain) {
             &source.flags,
         ) {
             Err(errors) => tracing::error!("the settings stay as they were:\n{errors}"),
-            Ok(settings) => match apply(&wing, settings) {
+            Ok(settings) => match apply(&wings, settings) {
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
                 Ok(()) => tracing::info!("settings reloaded"),
             },

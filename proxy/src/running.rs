@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 use twinport_config::Settings;
 use twinport_core::drain::Drain;
 use twinport_core::listen::Listener;
+use twinport_mongo::wing::Wing as MongoWing;
+use twinport_pg::inward::Inward;
 use twinport_pg::wing::Wing;
 
 use crate::{http, reload};
@@ -18,11 +20,34 @@ use crate::{http, reload};
 pub struct Running {
     /// The addresses of the Postgres port, as they really are.
     pub postgres: Vec<SocketAddr>,
+    /// The addresses of the MongoDB port, as they really are; none if there is no such port.
+    pub mongo: Vec<SocketAddr>,
     /// The address of the admin HTTP port.
     pub admin: Option<SocketAddr>,
-    wing: Arc<Wing>,
+    wings: Wings,
     drain: Drain,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// The ports' wings.
+#[derive(Clone)]
+pub(crate) struct Wings {
+    pub(crate) postgres: Arc<Wing>,
+    pub(crate) mongo: Option<Arc<MongoWing>>,
+}
+
+impl Wings {
+    fn new(settings: Settings, drain: &Drain) -> anyhow::Result<Self> {
+        let postgres =
+            Wing::new(settings.clone(), drain.clone()).context("cannot start the Postgres port")?;
+        let gateway = Arc::new(Inward::new(
+            Arc::clone(&postgres),
+            twinport_mongo::upstream::SETTINGS,
+        ));
+        let mongo = MongoWing::new(settings, gateway, drain.clone())
+            .context("cannot start the MongoDB port")?;
+        Ok(Self { postgres, mongo })
+    }
 }
 
 /// Starts the server: listens on all addresses, or fails without having served anybody.
@@ -49,27 +74,46 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         })?;
         listeners.push(listener);
     }
+    let mut mongo_listeners = Vec::new();
+    let mut mongo = Vec::new();
+    for &address in settings.mongo.iter().flat_map(|mongo| &mongo.listen) {
+        let listener = Listener::tcp(address)
+            .with_context(|| format!("cannot listen on {address} (mongo.listen)"))?;
+        mongo.extend(listener.address());
+        mongo_listeners.push(listener);
+    }
     let http = settings.admin.http;
-    let wing = Wing::new(settings, drain.clone()).context("cannot start the Postgres port")?;
+    let wings = Wings::new(settings, &drain)?;
+    let wing = &wings.postgres;
     let mut tasks = Vec::new();
     let admin = match http {
         Some(address) => {
-            let (address, task) = http::serve(address, Arc::clone(&wing), drain.clone()).await?;
+            let (address, task) = http::serve(address, Arc::clone(wing), drain.clone()).await?;
             tasks.push(task);
             Some(address)
         }
         None => None,
     };
     for listener in listeners {
-        let serving = Arc::clone(&wing);
+        let serving = Arc::clone(wing);
         let accepting = listener.run(drain.clone(), move |stream| serving.serve(stream));
         tasks.push(tokio::spawn(accepting));
     }
-    tracing::info!(?postgres, ?admin, "ready");
+    for (listener, wing) in mongo_listeners
+        .into_iter()
+        .zip(std::iter::repeat(&wings.mongo))
+    {
+        if let Some(serving) = wing.clone() {
+            let accepting = listener.run(drain.clone(), move |stream| serving.serve(stream));
+            tasks.push(tokio::spawn(accepting));
+        }
+    }
+    tracing::info!(?postgres, ?mongo, ?admin, "ready");
     Ok(Running {
         postgres,
+        mongo,
         admin,
-        wing,
+        wings,
         drain,
         tasks,
     })
@@ -82,7 +126,12 @@ fn socket_path(dir: &Path, port: u16) -> PathBuf {
 impl Running {
     /// The Postgres wing.
     pub fn wing(&self) -> &Arc<Wing> {
-        &self.wing
+        &self.wings.postgres
+    }
+
+    /// The Mongo wing, if there is a MongoDB port.
+    pub fn mongo_wing(&self) -> Option<&Arc<MongoWing>> {
+        self.wings.mongo.as_ref()
     }
 
     /// Takes new settings while running.
@@ -90,18 +139,18 @@ impl Running {
     /// # Errors
     /// When a certificate can't be read; then nothing has changed.
     pub fn reload(&self, settings: Settings) -> anyhow::Result<()> {
-        reload::apply(&self.wing, settings)
+        reload::apply(&self.wings, settings)
     }
 
     /// Reloads the settings when the process gets SIGHUP, an admin says RELOAD, or the file changes.
     pub fn watch(&mut self, source: reload::Source) {
-        let watching = reload::watch(Arc::clone(&self.wing), source, self.drain.clone());
+        let watching = reload::watch(self.wings.clone(), source, self.drain.clone());
         self.tasks.push(tokio::spawn(watching));
     }
 
     /// Ready when an admin has said SHUTDOWN.
     pub async fn shutdown_requested(&self) {
-        self.wing.shutdown_requested().await;
+        self.wings.postgres.shutdown_requested().await;
     }
 
     /// The handle by which what still runs can be ended at once.
@@ -113,7 +162,10 @@ impl Running {
     /// True if all finished by themselves.
     pub async fn finish(self, bound: Duration) -> bool {
         let in_time = self.drain.finish(bound).await;
-        self.wing.close();
+        if let Some(mongo) = &self.wings.mongo {
+            mongo.close();
+        }
+        self.wings.postgres.close();
         for task in self.tasks {
             task.abort();
             drop(task.await);
@@ -123,7 +175,7 @@ impl Running {
 
     /// Stops: what runs gets `shutdown_timeout` to finish.
     pub async fn stop(self) {
-        let bound = self.wing.settings().shutdown_timeout;
+        let bound = self.wings.postgres.settings().shutdown_timeout;
         self.finish(bound).await;
     }
 }

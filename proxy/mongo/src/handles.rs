@@ -1,0 +1,195 @@
+//! Cursors: what the client's numbers stand for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use twinport_core::sql::{Connection, Identity};
+use twinport_wire::mongo::bson::RawDocument;
+
+use crate::fault::{Fault, known};
+use crate::transaction::Owner;
+
+/// An open cursor.
+pub(crate) struct Cursor {
+    /// Its number, the same here and in the database.
+    pub(crate) id: i64,
+    /// Whose it is.
+    pub(crate) identity: Identity,
+    /// Its session, if it has one.
+    pub(crate) session: Option<[u8; 16]>,
+    /// The transaction in which it was opened.
+    pub(crate) transaction: Option<i64>,
+    /// The client's connection, if it has no session.
+    pub(crate) client: i32,
+    /// The database that it reads.
+    pub(crate) database: String,
+    /// `database.collection`.
+    pub(crate) namespace: String,
+    /// Where it stands, in the extension's own words.
+    pub(crate) continuation: Vec<u8>,
+    /// The connection that it can't leave.
+    pub(crate) connection: Option<Box<dyn Connection>>,
+    /// It may wait for as long as it likes.
+    pub(crate) patient: bool,
+}
+
+impl Cursor {
+    /// Whether the database keeps something of it that has to be thrown away.
+    pub(crate) fn is_kept(&self) -> bool {
+        let continuation = RawDocument::from_bytes(&self.continuation);
+        continuation.is_ok_and(|continuation| matches!(continuation.get("qf"), Ok(Some(_))))
+    }
+}
+
+enum Place {
+    Waiting(Box<Cursor>, Instant),
+    /// A getMore has it.
+    Busy(Arc<str>),
+}
+
+/// All open cursors.
+#[derive(Default)]
+pub(crate) struct Cursors {
+    places: Mutex<HashMap<i64, Place>>,
+}
+
+/// A cursor while a getMore has it; dropped, it is gone.
+pub(crate) struct Borrowed<'a> {
+    cursors: &'a Cursors,
+    cursor: Option<Box<Cursor>>,
+    id: i64,
+}
+
+impl Cursors {
+    /// Keeps a cursor for its next getMore, if there is room.
+    pub(crate) fn keep(&self, cursor: Cursor, most: usize) -> Result<(), (Box<Cursor>, Fault)> {
+        let mut places = self.places.lock();
+        let cursor = Box::new(cursor);
+        if places.len() >= most {
+            let fault = Fault::new(
+                known::EXCEEDED_MEMORY_LIMIT,
+                format_args!("too many cursors: {most} are open"),
+            )
+            .hint("Read cursors to their end or close them, or raise mongo.max_cursors");
+            return Err((cursor, fault));
+        }
+        places.insert(cursor.id, Place::Waiting(cursor, Instant::now()));
+        Ok(())
+    }
+
+    /// Takes a cursor for a getMore.
+    pub(crate) fn borrow(&self, id: i64, user: &str) -> Result<Borrowed<'_>, Fault> {
+        let mut places = self.places.lock();
+        let Some(place) = places.get_mut(&id) else {
+            return Err(not_found(id));
+        };
+        let owner = match &*place {
+            Place::Waiting(cursor, _) => Arc::clone(&cursor.identity.user),
+            Place::Busy(owner) => Arc::clone(owner),
+        };
+        // Whose cursor it is says nothing to others.
+        if *owner != *user {
+            return Err(not_found(id));
+        }
+        match std::mem::replace(place, Place::Busy(owner)) {
+            Place::Waiting(cursor, _) => Ok(Borrowed {
+                cursors: self,
+                cursor: Some(cursor),
+                id,
+            }),
+            Place::Busy(_) => Err(Fault::new(
+                known::CURSOR_IN_USE,
+                format_args!("cursor id {id} is already in use"),
+            )),
+        }
+    }
+
+    /// Takes a cursor away to be closed.
+    pub(crate) fn kill(&self, id: i64, user: &str) -> Option<Cursor> {
+        let mut places = self.places.lock();
+        match places.get(&id)? {
+            Place::Waiting(cursor, _) if *cursor.identity.user == *user => {}
+            _ => return None,
+        }
+        match places.remove(&id)? {
+            Place::Waiting(cursor, _) => Some(*cursor),
+            Place::Busy(_) => None,
+        }
+    }
+
+    /// Takes away those that nobody has asked for `bound`.
+    pub(crate) fn expire(&self, bound: Duration) -> Vec<Cursor> {
+        self.take_if(|cursor, since| !cursor.patient && since.elapsed() > bound)
+    }
+
+    /// Takes away those of a session.
+    pub(crate) fn of_session(&self, (user, session): &Owner) -> Vec<Cursor> {
+        self.take_if(|cursor, _| cursor.session == Some(*session) && cursor.identity.user == *user)
+    }
+
+    /// Takes away those of a client that is gone; who has a session may come back by another connection.
+    pub(crate) fn of_client(&self, client: i32) -> Vec<Cursor> {
+        self.take_if(|cursor, _| cursor.session.is_none() && cursor.client == client)
+    }
+
+    fn take_if(&self, gone: impl Fn(&Cursor, &Instant) -> bool) -> Vec<Cursor> {
+        let mut places = self.places.lock();
+        places
+            .extract_if(|_, place| match place {
+                Place::Waiting(cursor, since) => gone(cursor, since),
+                Place::Busy(_) => false,
+            })
+            .filter_map(|(_, place)| match place {
+                Place::Waiting(cursor, _) => Some(*cursor),
+                Place::Busy(_) => None,
+            })
+            .collect()
+    }
+
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.places.lock().len()
+    }
+
+    /// Closes all.
+    pub(crate) fn clear(&self) {
+        self.places.lock().clear();
+    }
+}
+
+impl Borrowed<'_> {
+    pub(crate) fn cursor(&mut self) -> Option<&mut Cursor> {
+        self.cursor.as_deref_mut()
+    }
+
+    /// Lays it back for the next getMore.
+    pub(crate) fn lay_back(mut self) {
+        if let Some(cursor) = self.cursor.take() {
+            let place = Place::Waiting(cursor, Instant::now());
+            self.cursors.places.lock().insert(self.id, place);
+        }
+    }
+
+    /// Takes it off the list, read to its end or broken.
+    pub(crate) fn end(mut self) -> Option<Box<Cursor>> {
+        self.cursors.places.lock().remove(&self.id);
+        self.cursor.take()
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        if self.cursor.is_some() {
+            self.cursors.places.lock().remove(&self.id);
+        }
+    }
+}
+
+fn not_found(id: i64) -> Fault {
+    Fault::new(
+        known::CURSOR_NOT_FOUND,
+        format_args!("cursor id {id} not found"),
+    )
+}

@@ -1,0 +1,21 @@
+//! The Mongo wing: from a driver's bytes to the database's and back.
+//!
+//! [`wing::Wing`] is what all sessions share; [`session::Session`] is one client's. The way of a request:
+//! `stream` reads it, `request` says what it means, `transaction` gets it a connection, `upstream` has it run by
+//! Postgres with the DocumentDB extension, `reply` leads the answer back.
+//!
+//! Postgres is reached through [`twinport_core::sql`]: nothing here knows the other wing.
+
+pub mod auth;
+pub mod fault;
+pub mod handles;
+pub mod handshake;
+mod login;
+mod plan;
+mod reply;
+mod request;
+pub mod session;
+mod stream;
+pub mod transaction;
+pub mod upstream;
+pub mod wing;

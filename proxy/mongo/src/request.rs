@@ -1,0 +1,445 @@
+//! What the client's messages mean, and the stages that each request passes.
+
+use std::time::Duration;
+
+use twinport_core::clients::Activity;
+use twinport_core::sql::{Connection, Identity, Pending, Rows, SqlError};
+use twinport_wire::mongo::bson::RawDocument;
+use twinport_wire::mongo::compressed::{Compressed, is_never_compressed};
+use twinport_wire::mongo::document::{MAX_DEPTH, validate};
+use twinport_wire::mongo::frame::{MAX_LENGTH, OP_COMPRESSED, OP_QUERY};
+use twinport_wire::mongo::query::Query;
+use twinport_wire::mongo::{Command, Frame, Message};
+
+use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, known};
+use crate::plan;
+use crate::reply::{Answer, Reply, Way, build};
+use crate::session::Session;
+use crate::transaction::{self, Owner, Within};
+
+mod crud;
+mod cursor;
+mod explain;
+mod login;
+mod query;
+mod schema;
+mod server;
+mod sessions;
+mod table;
+mod users;
+
+use table::Entry;
+
+/// What a handler gives.
+pub(crate) type Outcome = Result<Reply, Fault>;
+
+/// A message before its command is read.
+struct Opened<'a> {
+    way: Way,
+    body: &'a RawDocument,
+    message: Option<Message<'a>>,
+    /// OP_QUERY names it outside of the command.
+    database: Option<&'a str>,
+}
+
+/// A command with what belongs to it.
+pub(crate) struct Request<'a> {
+    pub(crate) command: Command<'a>,
+    pub(crate) database: &'a str,
+    message: Option<Message<'a>>,
+    /// In place of the message's section, after a rewrite.
+    sequence: Option<(&'a str, &'a [u8])>,
+}
+
+impl<'a> Request<'a> {
+    /// The documents that came beside the command under this name.
+    pub(crate) fn sequence(&self, identifier: &str) -> Option<&'a [u8]> {
+        if let Some((name, bytes)) = self.sequence
+            && name == identifier
+        {
+            return Some(bytes);
+        }
+        let sequence = self.message.as_ref()?.sequence(identifier)?;
+        Some(sequence.bytes)
+    }
+
+    /// The whole command.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.command.body.as_bytes()
+    }
+
+    /// The collection, which must be named.
+    pub(crate) fn collection(&self) -> Result<&'a str, Fault> {
+        self.command.collection().ok_or_else(|| {
+            Fault::new(
+                known::INVALID_NAMESPACE,
+                format_args!(
+                    "collection name has invalid type in '{}'",
+                    self.command.name
+                ),
+            )
+        })
+    }
+}
+
+/// Where a command's statements run.
+pub(crate) enum Place {
+    /// Each on a connection of its own.
+    Free,
+    Within(Within),
+}
+
+/// A command while it is handled.
+pub(crate) struct Context<'a> {
+    pub(crate) session: &'a mut Session,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) place: Place,
+    /// The transaction can't go on, though the command has an answer.
+    pub(crate) spoiled: bool,
+}
+
+impl Session {
+    /// Handles a message.
+    pub(crate) async fn answer(&mut self, bytes: &[u8]) -> Answer {
+        let mut room = Vec::new();
+        let opened = match open(bytes, &mut room) {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::info!(peer = self.presence().peer, %error, "malformed message");
+                return Answer::Nothing.ending();
+            }
+        };
+        let mut way = opened.way;
+        let read = Command::read(opened.body);
+        let name = read.as_ref().map_or("", |command| command.name);
+        if is_never_compressed(name) {
+            way.compressor = None;
+        }
+        let outcome = match read {
+            Ok(command) => self.request(command, &opened).await,
+            Err(error) => Err(Fault::protocol(&error)),
+        };
+        let number = self.next_number();
+        if way.silent {
+            return Answer::Nothing;
+        }
+        let outcome = outcome.and_then(|reply| {
+            let document = reply.document()?;
+            Ok(build(way, number, document))
+        });
+        Answer::Message(outcome.unwrap_or_else(|fault| build(way, number, &fault.to_document())))
+    }
+
+    /// The stages of a request, in their order.
+    async fn request(&mut self, command: Command<'_>, opened: &Opened<'_>) -> Outcome {
+        let entry = table::find(command.name)?;
+        self.authorize(entry, opened)?;
+        let request = Request {
+            database: database(&command, opened)?,
+            command,
+            message: opened.message,
+            sequence: None,
+        };
+        let rewritten = plan::directives(self, &request).await?;
+        let Some(rewritten) = rewritten else {
+            return self.execute(entry, &request).await;
+        };
+        let entry = table::find(rewritten.name())?;
+        let changed = Request {
+            database: request.database,
+            command: rewritten.command()?,
+            message: None,
+            sequence: rewritten.sequence(),
+        };
+        let reply = self.execute(entry, &changed).await?;
+        rewritten.reshape(reply)
+    }
+
+    fn authorize(&self, entry: &Entry, opened: &Opened<'_>) -> Result<(), Fault> {
+        if opened.way.legacy && !entry.legacy {
+            return Err(Fault::new(
+                known::COMMAND_NOT_SUPPORTED,
+                "OP_QUERY is for hello and isMaster only",
+            )
+            .hint("The driver may need an upgrade"));
+        }
+        if entry.open || self.identity().is_some() {
+            return Ok(());
+        }
+        Err(Fault::unauthorized(entry.name))
+    }
+
+    async fn execute(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        let place = self.place(entry, request).await?;
+        if !entry.open {
+            self.presence().set_activity(Activity::Active);
+        }
+        let mut context = Context {
+            session: self,
+            request,
+            place,
+            spoiled: false,
+        };
+        let outcome = (entry.handler)(&mut context).await;
+        let (place, spoiled) = (context.place, context.spoiled);
+        match place {
+            Place::Free => outcome.map_err(|fault| retryable(fault, request)),
+            Place::Within(within) if outcome.is_ok() && !spoiled => {
+                within.keep();
+                outcome
+            }
+            Place::Within(within) => {
+                within.abort().await;
+                outcome.map_err(transient)
+            }
+        }
+    }
+
+    /// The transaction that a command is part of, or none.
+    async fn place(&self, entry: &Entry, request: &Request<'_>) -> Result<Place, Fault> {
+        let command = &request.command;
+        if !command.in_transaction() || entry.ends_transaction {
+            return Ok(Place::Free);
+        }
+        if !entry.in_transaction {
+            return Err(Fault::new(
+                known::OPERATION_NOT_SUPPORTED_IN_TRANSACTION,
+                format_args!(
+                    "Cannot run '{}' in a multi-document transaction.",
+                    entry.name
+                ),
+            ));
+        }
+        let owner = self.owner(command)?;
+        let number = transaction::number(command)?;
+        let transactions = &self.wing.transactions;
+        let within = if command.start_transaction == Some(true) {
+            let identity = self.known(entry.name)?;
+            let lease = self.wing.lease(identity);
+            transactions.start(&owner, number, lease).await?
+        } else {
+            transactions.join(&owner, number).await?
+        };
+        Ok(Place::Within(within))
+    }
+
+    /// The user and the session of a command, which must have one.
+    pub(crate) fn owner(&self, command: &Command<'_>) -> Result<Owner, Fault> {
+        let session = command.session().map_err(|error| Fault::protocol(&error))?;
+        let session = session.ok_or_else(|| {
+            Fault::new(
+                known::INVALID_OPTIONS,
+                "Transaction number given without a session ('lsid')",
+            )
+        })?;
+        let identity = self.known(command.name)?;
+        Ok((identity.user.clone(), session))
+    }
+
+    /// Who it is; an error if nobody has logged in.
+    pub(crate) fn known(&self, command: &str) -> Result<&Identity, Fault> {
+        self.identity().ok_or_else(|| Fault::unauthorized(command))
+    }
+}
+
+impl Context<'_> {
+    /// Runs a statement in the command's place.
+    pub(crate) async fn call(
+        &mut self,
+        statement: &'static str,
+        parameters: &[Option<&[u8]>],
+    ) -> Result<Rows, Fault> {
+        let (rows, connection) = self.call_held(statement, parameters).await?;
+        if let Some(connection) = connection {
+            connection.release();
+        }
+        Ok(rows)
+    }
+
+    /// As [`Context::call`]; the connection comes back with the rows, unless it is the transaction's.
+    pub(crate) async fn call_held(
+        &mut self,
+        statement: &'static str,
+        parameters: &[Option<&[u8]>],
+    ) -> Result<(Rows, Option<Box<dyn Connection>>), Fault> {
+        let bound = self.bound();
+        if let Place::Within(within) = &mut self.place {
+            let rows = within_bound(bound, run(within.connection(), statement, parameters)).await?;
+            return Ok((rows, None));
+        }
+        let mut connection = self.lease().await?;
+        let run = connection.run(statement, parameters);
+        let (rows, connection) = settle(within_bound_sql(bound, run).await, connection)?;
+        Ok((rows, Some(connection)))
+    }
+
+    /// A connection for this command alone.
+    pub(crate) async fn lease(&mut self) -> Result<Box<dyn Connection>, Fault> {
+        let identity = self.session.known(self.request.command.name)?;
+        Ok(self.session.wing.lease(identity).await?)
+    }
+
+    /// The time that the command allows itself. A getMore's is for awaiting data.
+    pub(crate) fn bound(&self) -> Option<Duration> {
+        let millis = self
+            .request
+            .command
+            .max_time_ms
+            .filter(|millis| *millis > 0)?;
+        if self.request.command.name == "getMore" {
+            return None;
+        }
+        u64::try_from(millis).ok().map(Duration::from_millis)
+    }
+}
+
+fn run<'a>(
+    connection: Option<&'a mut Box<dyn Connection>>,
+    statement: &'static str,
+    parameters: &'a [Option<&'a [u8]>],
+) -> Pending<'a, Result<Rows, SqlError>> {
+    match connection {
+        Some(connection) => connection.run(statement, parameters),
+        None => Box::pin(std::future::ready(Err(SqlError::Lost(
+            "the transaction's connection is gone".to_owned(),
+        )))),
+    }
+}
+
+/// Releases a connection whose statement the server has refused; one that broke is dropped.
+pub(crate) fn settle<T>(
+    result: Result<T, Ended>,
+    connection: Box<dyn Connection>,
+) -> Result<(T, Box<dyn Connection>), Fault> {
+    match result {
+        Ok(value) => Ok((value, connection)),
+        Err(Ended::Failed(error)) => {
+            if matches!(error, SqlError::Server { fatal: false, .. }) {
+                connection.release();
+            }
+            Err(error.into())
+        }
+        Err(Ended::Late) => Err(Fault::timed_out()),
+    }
+}
+
+/// Why a statement gave no rows.
+pub(crate) enum Ended {
+    Failed(SqlError),
+    /// The command's time was over; the statement was dropped.
+    Late,
+}
+
+/// Waits no longer than `bound`.
+pub(crate) async fn within_bound_sql<T>(
+    bound: Option<Duration>,
+    work: impl Future<Output = Result<T, SqlError>>,
+) -> Result<T, Ended> {
+    match bound {
+        None => work.await.map_err(Ended::Failed),
+        Some(bound) => match tokio::time::timeout(bound, work).await {
+            Ok(result) => result.map_err(Ended::Failed),
+            Err(_) => Err(Ended::Late),
+        },
+    }
+}
+
+async fn within_bound<T>(
+    bound: Option<Duration>,
+    work: impl Future<Output = Result<T, SqlError>>,
+) -> Result<T, Fault> {
+    match within_bound_sql(bound, work).await {
+        Ok(value) => Ok(value),
+        Err(Ended::Failed(error)) => Err(error.into()),
+        Err(Ended::Late) => Err(Fault::timed_out()),
+    }
+}
+
+/// Takes a message apart; what was compressed is put into `room`.
+fn open<'a>(bytes: &'a [u8], room: &'a mut Vec<u8>) -> Result<Opened<'a>, twinport_wire::Error> {
+    let incomplete = || twinport_wire::Error::expected("a whole message");
+    let outer = Frame::first(bytes)?.ok_or_else(incomplete)?;
+    let (frame, compressor) = if outer.header.op_code == OP_COMPRESSED {
+        let compressed = Compressed::decode(&outer, MAX_LENGTH)?;
+        compressed.decompress(room)?;
+        let inner = Frame::first(room)?.ok_or_else(incomplete)?;
+        (inner, Some(compressed.compressor))
+    } else {
+        (outer, None)
+    };
+    let mut way = Way {
+        request: frame.header.request_id,
+        legacy: frame.header.op_code == OP_QUERY,
+        compressor,
+        silent: false,
+    };
+    if way.legacy {
+        let query = Query::decode(&frame)?;
+        validate(query.body.as_bytes(), MAX_DEPTH)?;
+        return Ok(Opened {
+            way,
+            body: query.body,
+            message: None,
+            database: Some(query.database),
+        });
+    }
+    let message = Message::decode(&frame)?;
+    way.silent = message.more_to_come();
+    validate(message.body.as_bytes(), MAX_DEPTH)?;
+    for sequence in message.sequences() {
+        for document in sequence.documents() {
+            validate(document?.as_bytes(), MAX_DEPTH)?;
+        }
+    }
+    Ok(Opened {
+        way,
+        body: message.body,
+        message: Some(message),
+        database: None,
+    })
+}
+
+fn database<'a>(command: &Command<'a>, opened: &Opened<'a>) -> Result<&'a str, Fault> {
+    let name = command.database.or(opened.database).ok_or_else(|| {
+        Fault::new(
+            known::FAILED_TO_PARSE,
+            "OP_MSG requests require a $db argument",
+        )
+    })?;
+    let bad = |c: char| matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '\0');
+    if name.is_empty() || name.len() > 63 || (name.contains(bad) && name != "$external") {
+        return Err(Fault::new(
+            known::INVALID_NAMESPACE,
+            format_args!("Invalid database name: '{name}'"),
+        ));
+    }
+    Ok(name)
+}
+
+/// A write that is known by its number may be sent again: it is applied once.
+fn retryable(fault: Fault, request: &Request<'_>) -> Fault {
+    let command = &request.command;
+    let numbered = command.txn_number.is_some() && !command.in_transaction();
+    if numbered && may_pass(&fault) {
+        fault.label(RETRYABLE_WRITE)
+    } else {
+        fault
+    }
+}
+
+fn transient(fault: Fault) -> Fault {
+    if may_pass(&fault) || fault.code == known::WRITE_CONFLICT {
+        fault.label(TRANSIENT_TRANSACTION)
+    } else {
+        fault
+    }
+}
+
+/// Whether another try may go better.
+fn may_pass(fault: &Fault) -> bool {
+    fault.unknown
+        || matches!(
+            fault.code,
+            known::HOST_UNREACHABLE | known::SHUTDOWN_IN_PROGRESS
+        )
+}

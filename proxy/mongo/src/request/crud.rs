@@ -1,0 +1,112 @@
+//! `insert`, `update`, `delete`, `findAndModify`.
+
+use twinport_core::sql::Rows;
+use twinport_wire::mongo::bson::RawDocumentBuf;
+
+use super::{Context, Outcome, Place, settle, within_bound_sql};
+use crate::fault::{Fault, known};
+use crate::reply::{Reply, write_result};
+use crate::upstream as sql;
+
+pub(super) async fn insert(context: &mut Context<'_>) -> Outcome {
+    write(context, "documents", sql::INSERT, sql::INSERT_ONCE).await
+}
+
+pub(super) async fn update(context: &mut Context<'_>) -> Outcome {
+    write(context, "updates", sql::UPDATE, sql::UPDATE_ONCE).await
+}
+
+pub(super) async fn delete(context: &mut Context<'_>) -> Outcome {
+    write(context, "deletes", sql::DELETE, sql::DELETE_ONCE).await
+}
+
+pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let body = modern(context)?;
+    let body = body.as_ref().map_or(request.body(), |body| body.as_bytes());
+    let parameters = [Some(request.database.as_bytes()), Some(body)];
+    let rows = apply(
+        context,
+        sql::FIND_AND_MODIFY,
+        sql::FIND_AND_MODIFY_ONCE,
+        &parameters,
+    )
+    .await?;
+    Reply::row(rows, 0)
+}
+
+/// The command under the name that the extension knows; `None` if it has it.
+fn modern(context: &Context<'_>) -> Result<Option<RawDocumentBuf>, Fault> {
+    let command = &context.request.command;
+    if command.name == "findAndModify" {
+        return Ok(None);
+    }
+    let mut out = RawDocumentBuf::new();
+    let mut elements = command.body.into_iter();
+    let malformed = |_| Fault::new(known::FAILED_TO_PARSE, "invalid BSON");
+    if let Some(first) = elements.next() {
+        let (_, value) = first.map_err(malformed)?;
+        out.append(
+            twinport_wire::mongo::bson::raw::cstr!("findAndModify"),
+            value,
+        );
+    }
+    for element in elements {
+        let (key, value) = element.map_err(malformed)?;
+        out.append(key, value);
+    }
+    Ok(Some(out))
+}
+
+async fn write(
+    context: &mut Context<'_>,
+    sequence: &str,
+    plain: &'static str,
+    once: &'static str,
+) -> Outcome {
+    let request = context.request;
+    request.collection()?;
+    let parameters = [
+        Some(request.database.as_bytes()),
+        Some(request.body()),
+        request.sequence(sequence),
+    ];
+    let rows = apply(context, plain, once, &parameters).await?;
+    let (reply, failed) = write_result(rows)?;
+    // As MongoDB does: a write that fails ends the transaction, though the answer tells of it inside; a conflict
+    // is the whole command's.
+    if let (Place::Within(_), Some(fault)) = (&context.place, failed) {
+        if fault.code == known::WRITE_CONFLICT {
+            return Err(fault);
+        }
+        context.spoiled = true;
+    }
+    Ok(reply)
+}
+
+/// Runs a write; one that may be sent again is recorded, so that it is applied once.
+async fn apply(
+    context: &mut Context<'_>,
+    plain: &'static str,
+    once: &'static str,
+    parameters: &[Option<&[u8]>],
+) -> Result<Rows, Fault> {
+    let command = &context.request.command;
+    let (Some(number), Place::Free) = (command.txn_number, &context.place) else {
+        return context.call(plain, parameters).await;
+    };
+    let (user, session) = context.session.owner(command)?;
+    let mut id = Vec::with_capacity(user.len() + 25);
+    id.extend_from_slice(user.as_bytes());
+    id.push(0);
+    id.extend_from_slice(&session);
+    id.extend_from_slice(&number.to_be_bytes());
+    let mut recorded = parameters.to_vec();
+    recorded.push(Some(&id));
+    let mut connection = context.lease().await?;
+    let ledger = &context.session.wing.ledger;
+    let work = ledger.once(&mut connection, once, &recorded, &id);
+    let (rows, connection) = settle(within_bound_sql(context.bound(), work).await, connection)?;
+    connection.release();
+    Ok(rows)
+}

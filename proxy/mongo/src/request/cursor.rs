@@ -1,0 +1,196 @@
+//! Cursors: a first page, `getMore`, `killCursors`.
+
+use twinport_core::sql::{Connection, Rows};
+use twinport_wire::mongo::bson::raw::RawArrayBuf;
+use twinport_wire::mongo::bson::rawdoc;
+use twinport_wire::mongo::document::truth;
+
+use super::{Context, Outcome, Place, settle, within_bound_sql};
+use crate::fault::{Fault, known};
+use crate::handles::{Borrowed, Cursor};
+use crate::reply::Reply;
+use crate::upstream as sql;
+
+/// Runs a command that opens a cursor and answers with its first page.
+pub(super) async fn first_page(context: &mut Context<'_>, statement: &'static str) -> Outcome {
+    let request = context.request;
+    let parameters = [Some(request.database.as_bytes()), Some(request.body())];
+    let (rows, connection) = context.call_held(statement, &parameters).await?;
+    let Some(continuation) = rows.get(0, 1).map(<[u8]>::to_vec) else {
+        give_back(connection, false).await;
+        return Reply::row(rows, 0);
+    };
+    let persists = rows.boolean(0, 2) == Some(true);
+    let cursor = opened(context, &rows, continuation)?;
+    let held = match connection {
+        Some(connection) if persists => Some(connection),
+        other => {
+            give_back(other, false).await;
+            None
+        }
+    };
+    let cursor = Cursor {
+        connection: held,
+        ..cursor
+    };
+    let wing = &context.session.wing;
+    let most = wing.current().mongo.max_cursors;
+    if let Err((cursor, fault)) = wing.cursors.keep(cursor, most) {
+        wing.dismiss([*cursor]);
+        return Err(fault);
+    }
+    Reply::row(rows, 0)
+}
+
+fn opened(context: &Context<'_>, rows: &Rows, continuation: Vec<u8>) -> Result<Cursor, Fault> {
+    let request = context.request;
+    let command = &request.command;
+    let id = rows
+        .get(0, 3)
+        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+        .map(i64::from_be_bytes)
+        .ok_or_else(|| Fault::new(known::INTERNAL_ERROR, "a cursor without a number"))?;
+    let transaction = match context.place {
+        Place::Within(_) => command.txn_number,
+        Place::Free => None,
+    };
+    let page = twinport_wire::mongo::document::document(rows.get(0, 0).unwrap_or_default());
+    let namespace = page
+        .ok()
+        .and_then(|page| page.get_document("cursor").ok())
+        .and_then(|cursor| cursor.get_str("ns").ok())
+        .unwrap_or_default();
+    let patient = matches!(command.body.get("noCursorTimeout"), Ok(Some(value)) if truth(value));
+    Ok(Cursor {
+        id,
+        identity: context.session.known(command.name)?.clone(),
+        session: command.session().map_err(|error| Fault::protocol(&error))?,
+        transaction,
+        client: context.session.number,
+        database: request.database.to_owned(),
+        namespace: namespace.to_owned(),
+        continuation,
+        connection: None,
+        patient,
+    })
+}
+
+/// Gives a connection back; `used` tells that a cursor may be open on it.
+async fn give_back(connection: Option<Box<dyn Connection>>, used: bool) {
+    let Some(mut connection) = connection else {
+        return;
+    };
+    if !used || connection.command("CLOSE ALL").await.is_ok() {
+        connection.release();
+    }
+}
+
+pub(super) async fn get_more(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let command = &request.command;
+    let id = command.cursor().map_err(|error| Fault::protocol(&error))?;
+    let wing = std::sync::Arc::clone(&context.session.wing);
+    let user = context.session.known(command.name)?.user.clone();
+    let mut borrowed = wing.cursors.borrow(id, &user)?;
+    if let Err(fault) = check(context, &mut borrowed) {
+        borrowed.lay_back();
+        return Err(fault);
+    }
+    let result = match borrowed.cursor() {
+        Some(cursor) => next_page(context, cursor).await,
+        None => Err(Fault::new(known::CURSOR_NOT_FOUND, "cursor is gone")),
+    };
+    let rows = match result {
+        Ok(rows) => rows,
+        Err(fault) => {
+            let cursor = borrowed.end();
+            wing.dismiss(cursor.map(|cursor| *cursor));
+            return Err(fault);
+        }
+    };
+    match (rows.get(0, 1), borrowed.cursor()) {
+        (Some(continuation), Some(cursor)) => {
+            cursor.continuation = continuation.to_vec();
+            borrowed.lay_back();
+        }
+        _ => {
+            if let Some(mut cursor) = borrowed.end() {
+                give_back(cursor.connection.take(), true).await;
+            }
+        }
+    }
+    Reply::row(rows, 0)
+}
+
+/// Whether a getMore fits its cursor.
+fn check(context: &Context<'_>, borrowed: &mut Borrowed<'_>) -> Result<(), Fault> {
+    let request = context.request;
+    let collection = request.collection()?;
+    let Some(cursor) = borrowed.cursor() else {
+        return Ok(());
+    };
+    let asked = format!("{}.{collection}", request.database);
+    if !cursor.namespace.is_empty() && cursor.namespace != asked {
+        return Err(Fault::new(
+            known::UNAUTHORIZED,
+            format_args!(
+                "Requested getMore on namespace '{asked}', but cursor belongs to a different namespace {}",
+                cursor.namespace
+            ),
+        ));
+    }
+    let within = matches!(context.place, Place::Within(_)).then_some(request.command.txn_number);
+    if cursor.transaction != within.flatten() {
+        return Err(Fault::new(
+            50_738,
+            format_args!(
+                "cursor id {} belongs to another transaction, or to none",
+                cursor.id
+            ),
+        ));
+    }
+    Ok(())
+}
+
+async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Rows, Fault> {
+    let database = cursor.database.clone();
+    let parameters = [
+        Some(database.as_bytes()),
+        Some(context.request.body()),
+        Some(&*cursor.continuation),
+    ];
+    let Some(mut connection) = cursor.connection.take() else {
+        return context.call(sql::GET_MORE, &parameters).await;
+    };
+    let run = connection.run(sql::GET_MORE, &parameters);
+    let (rows, connection) = settle(within_bound_sql(None, run).await, connection)?;
+    cursor.connection = Some(connection);
+    Ok(rows)
+}
+
+pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let user = context.session.known(command.name)?.user.clone();
+    let wing = std::sync::Arc::clone(&context.session.wing);
+    let (mut killed, mut unknown) = (RawArrayBuf::new(), RawArrayBuf::new());
+    let mut gone = Vec::new();
+    let ids = command.cursors().map_err(|error| Fault::protocol(&error))?;
+    for id in ids {
+        let id = id.map_err(|error| Fault::protocol(&error))?;
+        match wing.cursors.kill(id, &user) {
+            Some(cursor) => {
+                killed.push(id);
+                gone.push(cursor);
+            }
+            None => unknown.push(id),
+        }
+    }
+    wing.dismiss(gone);
+    Ok(Reply::Document(rawdoc! {
+        "cursorsKilled": killed,
+        "cursorsNotFound": unknown,
+        "cursorsAlive": [],
+        "cursorsUnknown": [],
+        "ok": 1.0,
+    }))
+}

@@ -1,0 +1,114 @@
+//! `explain`: the database's plan, inside the shape that tools read.
+
+use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawBson, RawDocumentBuf};
+use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
+
+use super::{Context, Outcome};
+use crate::fault::{Fault, known};
+use crate::reply::Reply;
+
+const FIND: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_find($1, $2)";
+const AGGREGATE: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_pipeline($1, $2)";
+const COUNT: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_count($1, $2)";
+const DISTINCT: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_distinct($1, $2)";
+const FIND_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_find($1, $2)";
+const AGGREGATE_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_pipeline($1, $2)";
+const COUNT_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_count($1, $2)";
+const DISTINCT_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
+     SELECT document FROM documentdb_api_catalog.bson_aggregation_distinct($1, $2)";
+
+pub(super) async fn explain(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let RawBsonRef::Document(inner) = request.command.value else {
+        return Err(Fault::field("explain", "explain", "must be a command"));
+    };
+    let first = inner.into_iter().next().and_then(Result::ok);
+    let (name, collection) = first
+        .ok_or_else(|| Fault::new(known::FAILED_TO_PARSE, "explain needs a command to explain"))?;
+    let verbosity = request.command.body.get_str("verbosity");
+    let runs = verbosity.is_ok_and(|verbosity| verbosity != "queryPlanner");
+    let statement = match (name.as_str(), runs) {
+        ("find", false) => FIND,
+        ("find", true) => FIND_RUN,
+        ("aggregate", false) => AGGREGATE,
+        ("aggregate", true) => AGGREGATE_RUN,
+        ("count", false) => COUNT,
+        ("count", true) => COUNT_RUN,
+        ("distinct", false) => DISTINCT,
+        ("distinct", true) => DISTINCT_RUN,
+        (other, _) => {
+            return Err(Fault::new(
+                known::COMMAND_NOT_SUPPORTED,
+                format_args!("explain of '{other}' is not supported"),
+            )
+            .hint("find, aggregate, count and distinct can be explained"));
+        }
+    };
+    let parameters = [Some(request.database.as_bytes()), Some(inner.as_bytes())];
+    let rows = context.call(statement, &parameters).await?;
+    let text = rows.get(0, 0).unwrap_or_default();
+    let plan: serde_json::Value =
+        serde_json::from_slice(text).map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+    let namespace = match collection.as_str() {
+        Some(collection) => format!("{}.{collection}", request.database),
+        None => request.database.to_owned(),
+    };
+    Ok(Reply::Document(shape(&namespace, inner, &plan)))
+}
+
+fn shape(namespace: &str, command: &RawDocument, plan: &serde_json::Value) -> RawDocumentBuf {
+    let first = plan.get(0).unwrap_or(plan);
+    let tree = first.get("Plan").unwrap_or(first);
+    let winning = rawdoc! {
+        "stage": tree.get("Node Type").and_then(|stage| stage.as_str()).unwrap_or("UNKNOWN"),
+        "plan": to_bson(tree),
+    };
+    rawdoc! {
+        "explainVersion": "1",
+        "queryPlanner": {
+            "namespace": namespace,
+            "winningPlan": winning,
+            "rejectedPlans": [],
+        },
+        "postgres": to_bson(first),
+        "command": command.to_owned(),
+        "serverInfo": { "version": env!("CARGO_PKG_VERSION") },
+        "ok": 1.0,
+    }
+}
+
+fn to_bson(value: &serde_json::Value) -> RawBson {
+    use serde_json::Value;
+    match value {
+        Value::Null => RawBson::Null,
+        Value::Bool(yes) => RawBson::Boolean(*yes),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => RawBson::Int64(number),
+            None => RawBson::Double(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => RawBson::String(text.clone()),
+        Value::Array(values) => {
+            let mut array = RawArrayBuf::new();
+            for value in values {
+                array.push(to_bson(value));
+            }
+            RawBson::Array(array)
+        }
+        Value::Object(fields) => {
+            let mut document = RawDocumentBuf::new();
+            for (name, value) in fields {
+                if let Ok(name) = CString::try_from(name.as_str()) {
+                    document.append(name, to_bson(value));
+                }
+            }
+            RawBson::Document(document)
+        }
+    }
+}

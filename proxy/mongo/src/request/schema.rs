@@ -1,0 +1,232 @@
+//! Collections, views, indexes, databases: made, changed, listed, measured.
+
+use std::time::Duration;
+
+use twinport_core::sql::Rows;
+use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
+use twinport_wire::mongo::document;
+
+use super::query::single;
+use super::{Context, Outcome, cursor};
+use crate::fault::{Fault, known};
+use crate::reply::{Reply, code_of};
+use crate::upstream as sql;
+
+/// How long between two looks at an index that is being built: at first, and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LAST_LOOK: Duration = Duration::from_millis(500);
+
+pub(super) async fn create(context: &mut Context<'_>) -> Outcome {
+    context.request.collection()?;
+    single(context, sql::CREATE).await
+}
+
+pub(super) async fn drop_collection(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let collection = request.collection()?;
+    let names = [
+        Some(request.database.as_bytes()),
+        Some(collection.as_bytes()),
+    ];
+    let rows = context.call(sql::DROP, &names).await?;
+    // Since MongoDB 7.0 it is no error if there was none.
+    let mut answer = RawDocumentBuf::new();
+    if rows.boolean(0, 0) == Some(true) {
+        let namespace = format!("{}.{collection}", request.database);
+        answer.append(cstr!("ns"), namespace.as_str());
+    }
+    answer.append(cstr!("ok"), 1.0);
+    Ok(Reply::Document(answer))
+}
+
+pub(super) async fn drop_database(context: &mut Context<'_>) -> Outcome {
+    let database = context.request.database;
+    let names = [Some(database.as_bytes())];
+    context.call(sql::DROP_DATABASE, &names).await?;
+    Ok(Reply::Document(rawdoc! { "dropped": database, "ok": 1.0 }))
+}
+
+pub(super) async fn coll_mod(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let parameters = [
+        Some(request.database.as_bytes()),
+        Some(request.collection()?.as_bytes()),
+        Some(request.body()),
+    ];
+    let rows = context.call(sql::COLL_MOD, &parameters).await?;
+    Reply::row(rows, 0)
+}
+
+pub(super) async fn rename(context: &mut Context<'_>) -> Outcome {
+    alone(context, sql::RENAME).await
+}
+
+pub(super) async fn compact(context: &mut Context<'_>) -> Outcome {
+    alone(context, sql::COMPACT).await
+}
+
+pub(super) async fn list_databases(context: &mut Context<'_>) -> Outcome {
+    alone(context, sql::LIST_DATABASES).await
+}
+
+/// Runs a function of the command alone whose result is the answer.
+pub(super) async fn alone(context: &mut Context<'_>, statement: &'static str) -> Outcome {
+    let parameters = [Some(context.request.body())];
+    let rows = context.call(statement, &parameters).await?;
+    Reply::row(rows, 0)
+}
+
+pub(super) async fn list_collections(context: &mut Context<'_>) -> Outcome {
+    cursor::first_page(context, sql::LIST_COLLECTIONS).await
+}
+
+pub(super) async fn list_indexes(context: &mut Context<'_>) -> Outcome {
+    context.request.collection()?;
+    cursor::first_page(context, sql::LIST_INDEXES).await
+}
+
+pub(super) async fn coll_stats(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let scale = scale(request.command.body)?.to_be_bytes();
+    let parameters = [
+        Some(request.database.as_bytes()),
+        Some(request.collection()?.as_bytes()),
+        Some(&scale[..]),
+    ];
+    let rows = context.call(sql::COLL_STATS, &parameters).await?;
+    Reply::row(rows, 0)
+}
+
+pub(super) async fn db_stats(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    let scale = scale(request.command.body)?.to_be_bytes();
+    let parameters = [Some(request.database.as_bytes()), Some(&scale[..])];
+    let rows = context.call(sql::DB_STATS, &parameters).await?;
+    Reply::row(rows, 0)
+}
+
+/// The unit of sizes, in bytes.
+fn scale(body: &RawDocument) -> Result<f64, Fault> {
+    Ok(match body.get("scale") {
+        Ok(None | Some(RawBsonRef::Null | RawBsonRef::Undefined)) => 1.0,
+        Ok(Some(RawBsonRef::Double(scale))) => scale,
+        Ok(Some(RawBsonRef::Int32(scale))) => f64::from(scale),
+        Ok(Some(RawBsonRef::Int64(scale))) => i32::try_from(scale).map_or(f64::MAX, f64::from),
+        _ => return Err(Fault::field("stats", "scale", "must be a number")),
+    })
+}
+
+pub(super) async fn validate(context: &mut Context<'_>) -> Outcome {
+    context.request.collection()?;
+    single(context, sql::VALIDATE).await
+}
+
+/// The extension builds indexes in the background; the answer waits for them.
+pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    request.collection()?;
+    let parameters = [Some(request.database.as_bytes()), Some(request.body())];
+    let created = context.call(sql::CREATE_INDEXES, &parameters).await?;
+    if created.boolean(0, 1) == Some(false) {
+        return Err(index_fault(&created));
+    }
+    let wanted = created
+        .get(0, 2)
+        .filter(|wanted| *wanted != document::EMPTY);
+    let Some(wanted) = wanted.map(<[u8]>::to_vec) else {
+        return index_answer(&created);
+    };
+    let waiting = async {
+        let mut pause = FIRST_LOOK;
+        loop {
+            let status = context.call(sql::INDEX_STATUS, &[Some(&wanted)]).await?;
+            if status.boolean(0, 1) == Some(false) {
+                return Err(index_fault(&status));
+            }
+            if status.boolean(0, 2) != Some(false) {
+                return Ok(());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    };
+    match request_bound(request.command.max_time_ms) {
+        Some(bound) => match tokio::time::timeout(bound, waiting).await {
+            Ok(built) => built?,
+            Err(_) => return Err(Fault::timed_out()),
+        },
+        None => waiting.await?,
+    }
+    index_answer(&created)
+}
+
+fn request_bound(max_time_ms: Option<i64>) -> Option<Duration> {
+    let millis = u64::try_from(max_time_ms?).ok()?;
+    (millis > 0).then(|| Duration::from_millis(millis))
+}
+
+/// What the extension says for each shard, as one server says it.
+fn index_answer(rows: &Rows) -> Outcome {
+    let answer = document::document(rows.get(0, 0).unwrap_or_default());
+    let answer = answer.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+    let mut out = RawDocumentBuf::new();
+    if let Some(shard) = shard(answer) {
+        for element in shard {
+            let (key, value) = element.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+            if key.as_str() != "ok" {
+                out.append(key, value);
+            }
+        }
+    }
+    out.append(cstr!("ok"), 1.0);
+    Ok(Reply::Document(out))
+}
+
+fn index_fault(rows: &Rows) -> Fault {
+    let answer = document::document(rows.get(0, 0).unwrap_or_default()).ok();
+    let found = answer.map(|answer| shard(answer).unwrap_or(answer));
+    let code = found.and_then(|found| found.get_i32("code").ok());
+    let text = found.and_then(|found| found.get_str("errmsg").ok());
+    Fault::new(
+        code.map_or(known::INTERNAL_ERROR, code_of),
+        text.unwrap_or("the index could not be built"),
+    )
+}
+
+fn shard(answer: &RawDocument) -> Option<&RawDocument> {
+    let raw = answer.get_document("raw").ok()?;
+    let (_, first) = raw.into_iter().next()?.ok()?;
+    first.as_document()
+}
+
+pub(super) async fn drop_indexes(context: &mut Context<'_>) -> Outcome {
+    let request = context.request;
+    request.collection()?;
+    let parameters = [Some(request.database.as_bytes()), Some(request.body())];
+    let rows = context.call(sql::DROP_INDEXES, &parameters).await?;
+    let answer = document::document(rows.get(0, 0).unwrap_or_default());
+    let answer = answer.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+    if answer.get_bool("ok").is_ok_and(|ok| !ok) {
+        let code = answer
+            .get_i32("code")
+            .map_or(known::INTERNAL_ERROR, code_of);
+        return Err(Fault::new(
+            code,
+            answer.get_str("errmsg").unwrap_or_default(),
+        ));
+    }
+    let mut out = RawDocumentBuf::new();
+    for element in answer {
+        let (key, value) = element.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+        match (key.as_str(), value) {
+            ("ok", _) => {}
+            ("nIndexesWas", RawBsonRef::Int64(count)) => {
+                out.append(key, i32::try_from(count).unwrap_or(i32::MAX));
+            }
+            _ => out.append(key, value),
+        }
+    }
+    out.append(cstr!("ok"), 1.0);
+    Ok(Reply::Document(out))
+}

@@ -1,0 +1,198 @@
+//! What is answered of the server itself: mostly asked by shells and tools at their start.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::{DateTime, RawBsonRef, rawdoc};
+
+use super::schema::alone;
+use super::{Context, Outcome, table};
+use crate::fault::{Fault, known};
+use crate::handshake;
+use crate::reply::Reply;
+use crate::upstream as sql;
+
+pub(super) async fn ping(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::ok())
+}
+
+pub(super) async fn build_info(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(handshake::build_info()))
+}
+
+pub(super) async fn not_atlas(_: &mut Context<'_>) -> Outcome {
+    Err(Fault::new(
+        known::COMMAND_NOT_FOUND,
+        "no such command: 'atlasVersion'",
+    ))
+}
+
+pub(super) async fn free_monitoring(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! { "state": "disabled", "ok": 1.0 }))
+}
+
+pub(super) async fn features(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! { "oidMachine": 0, "ok": 1.0 }))
+}
+
+pub(super) async fn command_line(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! {
+        "argv": ["twinport"],
+        "parsed": {},
+        "ok": 1.0,
+    }))
+}
+
+pub(super) async fn concern(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! {
+        "defaultReadConcern": { "level": "local" },
+        "defaultWriteConcern": { "w": "majority", "wtimeout": 0 },
+        "defaultWriteConcernSource": "implicit",
+        "defaultReadConcernSource": "implicit",
+        "ok": 1.0,
+    }))
+}
+
+pub(super) async fn last_error(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! {
+        "n": 0,
+        "err": RawBsonRef::Null,
+        "ok": 1.0,
+    }))
+}
+
+pub(super) async fn log(context: &mut Context<'_>) -> Outcome {
+    let asked = context.request.command.value.as_str().unwrap_or_default();
+    if asked == "*" {
+        return Ok(Reply::Document(rawdoc! {
+            "names": ["global", "startupWarnings"],
+            "ok": 1.0,
+        }));
+    }
+    Ok(Reply::Document(rawdoc! {
+        "totalLinesWritten": 0,
+        "log": [],
+        "ok": 1.0,
+    }))
+}
+
+pub(super) async fn parameter(context: &mut Context<'_>) -> Outcome {
+    let [major, minor, ..] = handshake::VERSION;
+    let version = rawdoc! { "version": format!("{major}.{minor}") };
+    let body = context.request.command.body;
+    let all = context.request.command.value.as_str() == Some("*");
+    let wants = |name: &str| all || matches!(body.get(name), Ok(Some(_)));
+    let mut out = RawDocumentBuf::new();
+    if wants("featureCompatibilityVersion") {
+        out.append(cstr!("featureCompatibilityVersion"), version);
+    }
+    if wants("authenticationMechanisms") {
+        let mut mechanisms = RawArrayBuf::new();
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1", "MONGODB-X509"] {
+            mechanisms.push(mechanism);
+        }
+        out.append(cstr!("authenticationMechanisms"), mechanisms);
+    }
+    if out.is_empty() {
+        return Err(Fault::new(known::INVALID_OPTIONS, "no option found to get"));
+    }
+    out.append(cstr!("ok"), 1.0);
+    Ok(Reply::Document(out))
+}
+
+pub(super) async fn host_info(_: &mut Context<'_>) -> Outcome {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Reply::Document(rawdoc! {
+        "system": {
+            "currentTime": DateTime::now(),
+            "hostname": host_name().as_str(),
+            "cpuAddrSize": 64,
+            "numCores": i32::try_from(cores).unwrap_or(i32::MAX),
+            "cpuArch": std::env::consts::ARCH,
+        },
+        "os": { "type": std::env::consts::OS, "name": std::env::consts::OS, "version": "" },
+        "extra": {},
+        "ok": 1.0,
+    }))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() {
+        "twinport".to_owned()
+    } else {
+        name.trim().to_owned()
+    }
+}
+
+pub(super) async fn address(context: &mut Context<'_>) -> Outcome {
+    let peer = context.session.presence().peer.clone();
+    Ok(Reply::Document(rawdoc! { "you": peer.as_str(), "ok": 1.0 }))
+}
+
+pub(super) async fn is_grid(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! {
+        "isdbgrid": 1,
+        "hostname": host_name().as_str(),
+        "ok": 1.0,
+    }))
+}
+
+pub(super) async fn list_commands(_: &mut Context<'_>) -> Outcome {
+    let mut commands = RawDocumentBuf::new();
+    for name in table::names() {
+        if let Ok(key) = CString::try_from(name) {
+            commands.append(key, RawDocumentBuf::new());
+        }
+    }
+    Ok(Reply::Document(rawdoc! { "commands": commands, "ok": 1.0 }))
+}
+
+pub(super) async fn status(context: &mut Context<'_>) -> Outcome {
+    let wing = &context.session.wing;
+    let current = i32::try_from(wing.clients.count()).unwrap_or(i32::MAX);
+    let most = i32::try_from(wing.current().mongo.max_clients).unwrap_or(i32::MAX);
+    let accepted = i64::try_from(wing.stats.accepted.get()).unwrap_or(i64::MAX);
+    let cursors = i64::try_from(wing.cursors()).unwrap_or(i64::MAX);
+    let transactions = i64::try_from(wing.transactions()).unwrap_or(i64::MAX);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let uptime = now.map_or(0.0, |now| now.as_secs_f64()) - started();
+    let [major, minor, patch, _] = handshake::VERSION;
+    Ok(Reply::Document(rawdoc! {
+        "host": host_name().as_str(),
+        "version": format!("{major}.{minor}.{patch}"),
+        "process": "mongos",
+        "pid": i64::from(std::process::id()),
+        "uptime": uptime.floor(),
+        "localTime": DateTime::now(),
+        "connections": {
+            "current": current,
+            "available": most.saturating_sub(current),
+            "totalCreated": accepted,
+        },
+        "metrics": { "cursor": { "open": { "total": cursors } } },
+        "transactions": { "currentOpen": transactions },
+        "ok": 1.0,
+    }))
+}
+
+/// When the first question for it came, in seconds since 1970: nobody asks before a client is there.
+fn started() -> f64 {
+    static STARTED: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
+    *STARTED.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(0.0, |now| now.as_secs_f64())
+    })
+}
+
+pub(super) async fn top(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::Document(rawdoc! { "totals": {}, "ok": 1.0 }))
+}
+
+pub(super) async fn current_op(context: &mut Context<'_>) -> Outcome {
+    alone(context, sql::CURRENT_OP).await
+}
+
+pub(super) async fn kill_op(context: &mut Context<'_>) -> Outcome {
+    alone(context, sql::KILL_OP).await
+}

@@ -1,0 +1,84 @@
+//! Sessions and the ends of transactions.
+
+use twinport_wire::mongo::bson::spec::BinarySubtype;
+use twinport_wire::mongo::bson::{RawBinaryRef, RawBsonRef, rawdoc};
+
+use super::{Context, Outcome};
+use crate::fault::{Fault, known};
+use crate::reply::Reply;
+use crate::transaction;
+
+pub(super) async fn start(_: &mut Context<'_>) -> Outcome {
+    let mut id: [u8; 16] = rand::random();
+    // The bits that make it a random UUID.
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut id;
+    *version = *version & 0x0f | 0x40;
+    *variant = *variant & 0x3f | 0x80;
+    let id = RawBinaryRef {
+        subtype: BinarySubtype::Uuid,
+        bytes: &id,
+    };
+    Ok(Reply::Document(rawdoc! {
+        "id": { "id": RawBsonRef::Binary(id) },
+        "timeoutMinutes": 30,
+        "ok": 1.0,
+    }))
+}
+
+pub(super) async fn refresh(_: &mut Context<'_>) -> Outcome {
+    Ok(Reply::ok())
+}
+
+/// `endSessions` and `killSessions`: closes what the sessions have open.
+pub(super) async fn end(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let Some(identity) = context.session.identity() else {
+        // A driver says goodbye also where it never logged in.
+        return Ok(Reply::ok());
+    };
+    let RawBsonRef::Array(list) = command.value else {
+        return Err(Fault::field(command.name, command.name, "must be an array"));
+    };
+    let user = identity.user.clone();
+    let wing = std::sync::Arc::clone(&context.session.wing);
+    for each in list {
+        let session = each
+            .ok()
+            .and_then(RawBsonRef::as_document)
+            .and_then(|each| each.get_binary("id").ok())
+            .and_then(|id| <[u8; 16]>::try_from(id.bytes).ok());
+        if let Some(session) = session {
+            let owner = (user.clone(), session);
+            wing.transactions.end(&owner);
+            wing.dismiss(wing.cursors.of_session(&owner));
+        }
+    }
+    Ok(Reply::ok())
+}
+
+pub(super) async fn commit(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let owner = context.session.owner(command)?;
+    let number = outside(transaction::number(command), command.name)?;
+    let transactions = &context.session.wing.transactions;
+    transactions.commit(&owner, number).await?;
+    Ok(Reply::ok())
+}
+
+pub(super) async fn abort(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let owner = context.session.owner(command)?;
+    let number = outside(transaction::number(command), command.name)?;
+    let transactions = &context.session.wing.transactions;
+    transactions.abort(&owner, number).await?;
+    Ok(Reply::ok())
+}
+
+fn outside(number: Result<i64, Fault>, name: &str) -> Result<i64, Fault> {
+    number.map_err(|_| {
+        Fault::new(
+            known::INVALID_OPTIONS,
+            format_args!("{name} must be run within a transaction"),
+        )
+    })
+}

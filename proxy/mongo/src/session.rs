@@ -1,0 +1,200 @@
+//! One client's session: its state, and the loop that reads, answers and watches.
+
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use twinport_core::clients::{Activity, Presence};
+use twinport_core::sql::Identity;
+use twinport_wire::mongo::bson::{RawBsonRef, RawDocument};
+use twinport_wire::mongo::frame::MAX_LENGTH;
+
+use crate::auth::Exchange;
+use crate::fault::Fault;
+use crate::login;
+use crate::reply::Answer;
+use crate::stream::{Broken, Channel};
+use crate::wing::Wing;
+
+/// Bytes of a message from somebody who has not logged in: `hello` and the login are far below.
+const STRANGER: usize = 64 * 1024;
+
+/// How far a client is with its login.
+pub(crate) enum Login {
+    /// It has not begun.
+    Nobody,
+    /// Its next message is awaited.
+    Asking(Exchange),
+    /// It is who it says it is.
+    Known(Identity),
+}
+
+/// One client's session.
+pub struct Session {
+    pub(crate) wing: Arc<Wing>,
+    /// The connection's number, as `hello` tells it.
+    pub(crate) number: i32,
+    pub(crate) login: Login,
+    presence: Presence,
+    /// What the client has shown at the TLS handshake.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+    /// Whether the client has said what it is; it may do so once.
+    pub(crate) introduced: bool,
+    /// The number of our next message.
+    next: i32,
+}
+
+/// What the loop does after a message.
+enum Next {
+    Go,
+    End,
+}
+
+impl Session {
+    pub(crate) fn new(
+        wing: Arc<Wing>,
+        number: i32,
+        presence: Presence,
+        certificate: Option<CertificateDer<'static>>,
+    ) -> Self {
+        Self {
+            wing,
+            number,
+            login: Login::Nobody,
+            presence,
+            certificate,
+            introduced: false,
+            next: 0,
+        }
+    }
+
+    /// Serves the client until it goes.
+    pub(crate) async fn run(mut self, mut channel: Channel) {
+        let mut heard = false;
+        while let Some(message) = self.listen(&mut channel, heard).await {
+            heard = true;
+            let answered = tokio::select! {
+                biased;
+                answered = self.answer(&message) => answered,
+                // Dropped, the request cancels what it has running.
+                () = channel.gone() => break,
+            };
+            drop(message);
+            self.presence.set_activity(Activity::Idle);
+            match self.send(&mut channel, answered).await {
+                Next::Go => {}
+                Next::End => break,
+            }
+        }
+        let left = self.wing.cursors.of_client(self.number);
+        self.wing.dismiss(left);
+    }
+
+    /// The next message; `None` ends the session.
+    async fn listen(&mut self, channel: &mut Channel, heard: bool) -> Option<Vec<u8>> {
+        let (limit, bound) = {
+            let current = self.wing.current();
+            match &self.login {
+                Login::Known(_) => (MAX_LENGTH, current.mongo.client_idle_timeout),
+                Login::Asking(_) => (STRANGER, Some(current.mongo.login_timeout)),
+                // A driver's monitor never logs in, and may stay.
+                Login::Nobody if heard => (STRANGER, current.mongo.client_idle_timeout),
+                Login::Nobody => (STRANGER, Some(current.mongo.login_timeout)),
+            }
+        };
+        let draining = self.wing.drain.draining();
+        let silence = async {
+            match bound {
+                Some(bound) => tokio::time::sleep(bound).await,
+                None => std::future::pending().await,
+            }
+        };
+        let read = tokio::select! {
+            biased;
+            read = channel.message(limit) => read,
+            () = draining => return None,
+            () = silence => return None,
+        };
+        match read {
+            Ok(message) => Some(message),
+            Err(Broken::Gone) => None,
+            Err(Broken::Wire(error)) => {
+                tracing::info!(peer = self.presence.peer, %error, "malformed message");
+                None
+            }
+        }
+    }
+
+    async fn send(&mut self, channel: &mut Channel, answer: Answer) -> Next {
+        let sent = match &answer {
+            Answer::Nothing => Ok(()),
+            Answer::Message(bytes) | Answer::Last(bytes) => channel.send(bytes).await,
+        };
+        match answer {
+            Answer::Nothing | Answer::Message(_) if sent.is_ok() => Next::Go,
+            _ => Next::End,
+        }
+    }
+
+    /// A number for a message of ours.
+    pub(crate) fn next_number(&mut self) -> i32 {
+        self.next = self.next.wrapping_add(1) & i32::MAX;
+        self.next
+    }
+
+    /// Who it is.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        match &self.login {
+            Login::Known(identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// Lets in somebody who has proven who it is.
+    pub(crate) fn enter(&mut self, identity: Identity) -> Result<(), Fault> {
+        match login::admit(&self.wing, &identity, &self.presence) {
+            Ok(presence) => {
+                self.wing.stats.logins.add(1);
+                self.presence = presence;
+                self.login = Login::Known(identity);
+                Ok(())
+            }
+            Err(fault) => {
+                self.wing.stats.refused.add(1);
+                tracing::info!(
+                    peer = self.presence.peer, user = %identity.user,
+                    reason = fault.message, "client refused"
+                );
+                Err(fault)
+            }
+        }
+    }
+
+    /// Notes a login that failed.
+    pub(crate) fn denied(&mut self, why: &dyn std::fmt::Display) {
+        self.login = Login::Nobody;
+        self.wing.stats.logins_failed.add(1);
+        tracing::info!(peer = self.presence.peer, reason = %why, "login refused");
+    }
+
+    /// Takes what a client says of itself in `hello`.
+    pub(crate) fn introduce(&mut self, client: &RawDocument) {
+        self.introduced = true;
+        let name = |of: &str| {
+            let inner = client.get_document(of).ok()?;
+            inner.get_str("name").ok()
+        };
+        if let Some(name) = name("application").or_else(|| name("driver")) {
+            let name: String = name.chars().take(128).collect();
+            *self.presence.application_name.lock() = name;
+        }
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+}
+
+/// Whether a command brings what a client says of itself.
+pub(crate) fn introduces(body: &RawDocument) -> bool {
+    matches!(body.get("client"), Ok(Some(RawBsonRef::Document(_))))
+}

@@ -1,0 +1,278 @@
+//! Transactions of several commands, each on a connection of its own from begin to end.
+//!
+//! Source: <https://github.com/mongodb/specifications/blob/master/source/transactions/transactions.md>.
+//! A transaction belongs to a session (`lsid`) and a user, not to a connection of the client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use twinport_core::sql::{Connection, SqlError};
+use twinport_wire::mongo::Command;
+
+use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
+
+/// A write conflict shows at once, and not when the other transaction ends.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '20ms'";
+
+/// How long a transaction that has ended is remembered, for commands that are sent again.
+const REMEMBERED: Duration = Duration::from_secs(30 * 60);
+
+/// A user and a session.
+pub(crate) type Owner = (Arc<str>, [u8; 16]);
+
+/// All transactions that are open, or have just ended.
+#[derive(Default)]
+pub(crate) struct Transactions {
+    slots: Mutex<HashMap<Owner, Arc<Slot>>>,
+}
+
+/// The latest transaction of a session.
+struct Slot {
+    state: Arc<tokio::sync::Mutex<State>>,
+    touched: Mutex<Instant>,
+}
+
+struct State {
+    number: i64,
+    phase: Phase,
+}
+
+enum Phase {
+    Open(Box<dyn Connection>),
+    Committed,
+    Aborted,
+    /// The connection broke under the COMMIT.
+    Unknown,
+}
+
+/// A transaction while a command runs in it.
+pub(crate) struct Within {
+    guard: OwnedMutexGuard<State>,
+    /// Taken out while a command runs, so that nothing goes on if that is dropped in the middle.
+    connection: Option<Box<dyn Connection>>,
+}
+
+impl Transactions {
+    fn slot(&self, owner: &Owner) -> Arc<Slot> {
+        let mut slots = self.slots.lock();
+        let slot = slots.entry(owner.clone()).or_insert_with(|| {
+            let state = State {
+                number: i64::MIN,
+                phase: Phase::Aborted,
+            };
+            Arc::new(Slot {
+                state: Arc::new(tokio::sync::Mutex::new(state)),
+                touched: Mutex::new(Instant::now()),
+            })
+        });
+        *slot.touched.lock() = Instant::now();
+        Arc::clone(slot)
+    }
+
+    async fn state(&self, owner: &Owner) -> OwnedMutexGuard<State> {
+        let slot = self.slot(owner);
+        Arc::clone(&slot.state).lock_owned().await
+    }
+
+    /// Opens a transaction for the command that starts it; `lease` gets it a connection.
+    pub(crate) async fn start(
+        &self,
+        owner: &Owner,
+        number: i64,
+        lease: impl Future<Output = Result<Box<dyn Connection>, SqlError>>,
+    ) -> Result<Within, Fault> {
+        let mut guard = self.state(owner).await;
+        if number < guard.number {
+            return Err(too_old(number, guard.number));
+        }
+        if number == guard.number {
+            return Err(Fault::new(
+                known::ILLEGAL_OPERATION,
+                format_args!("transaction {number} has been started already"),
+            ));
+        }
+        // What the session left open is over.
+        guard.phase = Phase::Aborted;
+        guard.number = number;
+        let begun = async {
+            let mut connection = lease.await?;
+            connection.command(BEGIN).await?;
+            Ok::<_, SqlError>(connection)
+        };
+        let connection = begun
+            .await
+            .map_err(|error| Fault::from(error).label(TRANSIENT_TRANSACTION))?;
+        Ok(Within {
+            guard,
+            connection: Some(connection),
+        })
+    }
+
+    /// The transaction that a command is part of.
+    pub(crate) async fn join(&self, owner: &Owner, number: i64) -> Result<Within, Fault> {
+        let mut guard = self.state(owner).await;
+        if number < guard.number {
+            return Err(too_old(number, guard.number));
+        }
+        match std::mem::replace(&mut guard.phase, Phase::Aborted) {
+            Phase::Open(connection) if number == guard.number => Ok(Within {
+                guard,
+                connection: Some(connection),
+            }),
+            phase => {
+                let committed = number == guard.number && matches!(phase, Phase::Committed);
+                guard.phase = phase;
+                Err(if committed {
+                    Fault::new(
+                        known::TRANSACTION_COMMITTED,
+                        format_args!("transaction {number} has been committed"),
+                    )
+                } else {
+                    none(number)
+                })
+            }
+        }
+    }
+
+    /// Commits; a commit that is sent again has the same answer.
+    pub(crate) async fn commit(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
+        let mut guard = self.state(owner).await;
+        if number != guard.number {
+            return Err(none(number));
+        }
+        // Until the answer is there nobody knows, also if this is dropped in the middle.
+        match std::mem::replace(&mut guard.phase, Phase::Unknown) {
+            Phase::Open(mut connection) => match connection.command("COMMIT").await {
+                Ok(()) => {
+                    guard.phase = Phase::Committed;
+                    connection.release();
+                    Ok(())
+                }
+                Err(error @ SqlError::Server { fatal: false, .. }) => {
+                    guard.phase = Phase::Aborted;
+                    connection.release();
+                    Err(Fault::from(error).label(TRANSIENT_TRANSACTION))
+                }
+                Err(error) => Err(unknown(Fault::from(error))),
+            },
+            Phase::Committed => {
+                guard.phase = Phase::Committed;
+                Ok(())
+            }
+            Phase::Aborted => {
+                guard.phase = Phase::Aborted;
+                Err(none(number))
+            }
+            Phase::Unknown => Err(unknown(Fault::new(
+                known::HOST_UNREACHABLE,
+                "the connection to the database was lost during the commit",
+            ))),
+        }
+    }
+
+    /// Rolls back.
+    pub(crate) async fn abort(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
+        let within = self.join(owner, number).await?;
+        within.abort().await;
+        Ok(())
+    }
+
+    /// Rolls back whatever a session has open.
+    pub(crate) fn end(&self, owner: &Owner) {
+        let slot = self.slots.lock().remove(owner);
+        if let Some(slot) = slot
+            && let Ok(mut state) = slot.state.try_lock()
+        {
+            state.phase = Phase::Aborted;
+        }
+    }
+
+    /// Rolls back what is idle for longer than `bound`, and forgets what has long ended.
+    pub(crate) fn expire(&self, bound: Option<Duration>) {
+        self.slots.lock().retain(|_, slot| {
+            let idle = slot.touched.lock().elapsed();
+            let Ok(mut state) = slot.state.try_lock() else {
+                return true;
+            };
+            if matches!(state.phase, Phase::Open(_)) && bound.is_some_and(|bound| idle > bound) {
+                tracing::info!(
+                    "a transaction was idle for too long (mongo.idle_transaction_timeout)"
+                );
+                state.phase = Phase::Aborted;
+            }
+            matches!(state.phase, Phase::Open(_)) || idle < REMEMBERED
+        });
+    }
+
+    /// How many are open and at rest.
+    pub(crate) fn count(&self) -> usize {
+        let slots = self.slots.lock();
+        let open = |slot: &&Arc<Slot>| match slot.state.try_lock() {
+            Ok(state) => matches!(state.phase, Phase::Open(_)),
+            Err(_) => true,
+        };
+        slots.values().filter(open).count()
+    }
+
+    /// Rolls back everything.
+    pub(crate) fn clear(&self) {
+        self.slots.lock().clear();
+    }
+}
+
+impl Within {
+    /// The transaction's connection; `None` after it broke.
+    pub(crate) fn connection(&mut self) -> Option<&mut Box<dyn Connection>> {
+        self.connection.as_mut()
+    }
+
+    /// The command is done, and the transaction goes on.
+    pub(crate) fn keep(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.guard.phase = Phase::Open(connection);
+        }
+    }
+
+    /// The transaction is over, whatever ran in it.
+    pub(crate) async fn abort(mut self) {
+        if let Some(mut connection) = self.connection.take()
+            && connection.command("ROLLBACK").await.is_ok()
+        {
+            connection.release();
+        }
+    }
+}
+
+/// The transaction that a command says it is part of.
+pub(crate) fn number(command: &Command<'_>) -> Result<i64, Fault> {
+    command.txn_number.ok_or_else(|| {
+        Fault::new(
+            known::INVALID_OPTIONS,
+            "'autocommit' needs a 'txnNumber' beside it",
+        )
+    })
+}
+
+fn none(number: i64) -> Fault {
+    Fault::new(
+        known::NO_SUCH_TRANSACTION,
+        format_args!(
+            "Given transaction number {number} does not match any in-progress transactions"
+        ),
+    )
+    .label(TRANSIENT_TRANSACTION)
+}
+
+fn too_old(number: i64, newest: i64) -> Fault {
+    Fault::new(
+        known::TRANSACTION_TOO_OLD,
+        format_args!("Cannot use transaction {number}: the session has begun {newest}"),
+    )
+}
+
+fn unknown(fault: Fault) -> Fault {
+    fault.label(UNKNOWN_COMMIT).label(RETRYABLE_WRITE)
+}

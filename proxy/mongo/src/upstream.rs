@@ -1,0 +1,176 @@
+//! The database behind the port: which of DocumentDB's functions does what, and how writes are applied once.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use twinport_core::sql::{Connection, Identity, Rows, SqlError};
+
+use crate::handles::Cursor;
+use crate::wing::Wing;
+
+/// What is in force on every connection: cursors that need no connection of their own between two batches, and
+/// no notices.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("application_name", "twinport-mongo"),
+    ("client_min_messages", "error"),
+    ("documentdb.usefilebasedpersistedcursors", "on"),
+];
+
+pub(crate) const INSERT: &str = "SELECT p_result, p_success FROM documentdb_api.insert($1, $2, $3)";
+pub(crate) const UPDATE: &str = "SELECT p_result, p_success FROM documentdb_api.update($1, $2, $3)";
+pub(crate) const DELETE: &str = "SELECT p_result, p_success FROM documentdb_api.delete($1, $2, $3)";
+pub(crate) const FIND_AND_MODIFY: &str =
+    "SELECT p_result, p_success FROM documentdb_api.find_and_modify($1, $2)";
+
+/// The same writes, each with a record of what it did: whoever sends one again gets that.
+pub(crate) const INSERT_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.insert($1, $2, $3)) \
+     INSERT INTO twinport.retryable_writes (id, result, success) \
+     SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success";
+pub(crate) const UPDATE_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.update($1, $2, $3)) \
+     INSERT INTO twinport.retryable_writes (id, result, success) \
+     SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success";
+pub(crate) const DELETE_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.delete($1, $2, $3)) \
+     INSERT INTO twinport.retryable_writes (id, result, success) \
+     SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success";
+pub(crate) const FIND_AND_MODIFY_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.find_and_modify($1, $2)) \
+     INSERT INTO twinport.retryable_writes (id, result, success) \
+     SELECT $3, p_result::bytea, p_success FROM done RETURNING result, success";
+
+pub(crate) const FIND: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+     FROM documentdb_api.find_cursor_first_page($1, $2)";
+pub(crate) const AGGREGATE: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+     FROM documentdb_api.aggregate_cursor_first_page($1, $2)";
+pub(crate) const LIST_COLLECTIONS: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+     FROM documentdb_api.list_collections_cursor_first_page($1, $2)";
+pub(crate) const LIST_INDEXES: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+     FROM documentdb_api.list_indexes_cursor_first_page($1, $2)";
+pub(crate) const GET_MORE: &str =
+    "SELECT cursorpage, continuation FROM documentdb_api.cursor_get_more($1, $2, $3)";
+const DELETE_CURSORS: &str = "SELECT documentdb_api_internal.delete_cursors(ARRAY[$1::bigint])";
+
+pub(crate) const COUNT: &str = "SELECT document FROM documentdb_api.count_query($1, $2)";
+pub(crate) const DISTINCT: &str = "SELECT document FROM documentdb_api.distinct_query($1, $2)";
+
+pub(crate) const CREATE_INDEXES: &str =
+    "SELECT retval, ok, requests FROM documentdb_api.create_indexes_background($1, $2)";
+pub(crate) const INDEX_STATUS: &str =
+    "SELECT retval, ok, complete FROM documentdb_api_internal.check_build_index_status($1)";
+pub(crate) const DROP_INDEXES: &str = "CALL documentdb_api.drop_indexes($1, $2, NULL)";
+pub(crate) const CREATE: &str = "SELECT documentdb_api.create_collection_view($1, $2)";
+pub(crate) const DROP: &str = "SELECT documentdb_api.drop_collection($1, $2)";
+pub(crate) const DROP_DATABASE: &str = "SELECT documentdb_api.drop_database($1)::text";
+pub(crate) const COLL_MOD: &str = "SELECT documentdb_api.coll_mod($1, $2, $3)";
+pub(crate) const RENAME: &str = "SELECT documentdb_api.rename_collection($1)";
+pub(crate) const LIST_DATABASES: &str = "SELECT documentdb_api.list_databases($1)";
+pub(crate) const COLL_STATS: &str = "SELECT documentdb_api.coll_stats($1, $2, $3)";
+pub(crate) const DB_STATS: &str = "SELECT documentdb_api.db_stats($1, $2)";
+pub(crate) const VALIDATE: &str = "SELECT documentdb_api.validate($1, $2)";
+pub(crate) const COMPACT: &str = "SELECT documentdb_api.compact($1)";
+pub(crate) const CURRENT_OP: &str = "SELECT documentdb_api.current_op_command($1)";
+pub(crate) const KILL_OP: &str = "SELECT documentdb_api.kill_op($1)";
+pub(crate) const CREATE_USER: &str = "SELECT documentdb_api.create_user($1)";
+pub(crate) const UPDATE_USER: &str = "SELECT documentdb_api.update_user($1)";
+pub(crate) const DROP_USER: &str = "SELECT documentdb_api.drop_user($1)";
+pub(crate) const USERS_INFO: &str = "SELECT documentdb_api.users_info($1)";
+pub(crate) const ROLES_INFO: &str = "SELECT documentdb_api.roles_info($1)";
+pub(crate) const CREATE_ROLE: &str = "SELECT documentdb_api.create_role($1)";
+pub(crate) const UPDATE_ROLE: &str = "SELECT documentdb_api.update_role($1)";
+pub(crate) const DROP_ROLE: &str = "SELECT documentdb_api.drop_role($1)";
+
+const RECORDED: &str = "SELECT result, success FROM twinport.retryable_writes WHERE id = $1";
+
+/// Each user sees its own records alone.
+const MAKE_RECORDS: &str = "CREATE SCHEMA IF NOT EXISTS twinport; \
+     GRANT USAGE ON SCHEMA twinport TO PUBLIC; \
+     CREATE TABLE IF NOT EXISTS twinport.retryable_writes ( \
+         owner name NOT NULL DEFAULT current_user, \
+         id bytea NOT NULL, \
+         result bytea NOT NULL, \
+         success boolean NOT NULL, \
+         written timestamptz NOT NULL DEFAULT now(), \
+         CONSTRAINT retryable_writes_once PRIMARY KEY (owner, id)); \
+     ALTER TABLE twinport.retryable_writes ENABLE ROW LEVEL SECURITY; \
+     DROP POLICY IF EXISTS own ON twinport.retryable_writes; \
+     CREATE POLICY own ON twinport.retryable_writes USING (owner = current_user); \
+     GRANT SELECT, INSERT, DELETE ON twinport.retryable_writes TO PUBLIC";
+
+/// Sessions live for half an hour; nothing is sent again after that.
+const SWEEP_RECORDS: &str = "DELETE FROM twinport.retryable_writes \
+     WHERE owner = current_user AND written < now() - interval '30 minutes'";
+
+/// So many records are written before old ones are thrown away.
+const SWEEP_EVERY: u32 = 10_000;
+
+/// The record of writes that may be sent again.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    written: AtomicU32,
+}
+
+impl Ledger {
+    /// Runs a write with its record; the `id` is the statement's last parameter.
+    pub(crate) async fn once(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        statement: &'static str,
+        parameters: &[Option<&[u8]>],
+        id: &[u8],
+    ) -> Result<Rows, SqlError> {
+        let mut result = connection.run(statement, parameters).await;
+        if is_missing(&result) {
+            // Two may make it at a time, and one of them fails: what counts is the second try.
+            drop(connection.command(MAKE_RECORDS).await);
+            result = connection.run(statement, parameters).await;
+        }
+        if is_recorded(&result) {
+            return connection.run(RECORDED, &[Some(id)]).await;
+        }
+        let count = self.written.fetch_add(1, Ordering::Relaxed);
+        if result.is_ok() && count % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            drop(connection.command(SWEEP_RECORDS).await);
+        }
+        result
+    }
+}
+
+/// Whether the table of records isn't there.
+fn is_missing(result: &Result<Rows, SqlError>) -> bool {
+    matches!(result, Err(SqlError::Server { code, message, .. })
+        if matches!(&**code, "42P01" | "3F000") && message.contains("twinport"))
+}
+
+/// Whether the write has been applied before.
+fn is_recorded(result: &Result<Rows, SqlError>) -> bool {
+    matches!(result, Err(SqlError::Server { code, message, .. })
+        if code == "23505" && message.contains("retryable_writes_once"))
+}
+
+impl Wing {
+    /// A connection of the database behind the port, in a user's name.
+    pub(crate) async fn lease(&self, identity: &Identity) -> Result<Box<dyn Connection>, SqlError> {
+        let current = self.current();
+        let database = &current.mongo.upstream.name;
+        self.gateway.lease(database, identity).await
+    }
+
+    /// Closes cursors that nobody wants any more, in a task of its own.
+    pub(crate) fn dismiss(self: &std::sync::Arc<Self>, cursors: impl IntoIterator<Item = Cursor>) {
+        for cursor in cursors {
+            if !cursor.is_kept() || cursor.transaction.is_some() {
+                continue;
+            }
+            let wing = std::sync::Arc::clone(self);
+            tokio::spawn(async move {
+                let id = cursor.id.to_be_bytes();
+                let deleted = async {
+                    let mut connection = wing.lease(&cursor.identity).await?;
+                    connection.run(DELETE_CURSORS, &[Some(&id)]).await?;
+                    connection.release();
+                    Ok::<_, SqlError>(())
+                };
+                if let Err(error) = deleted.await {
+                    tracing::debug!(%error, "a cursor's file stays until the database sweeps");
+                }
+            });
+        }
+    }
+}

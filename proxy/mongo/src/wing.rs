@@ -1,0 +1,189 @@
+//! The wing: what all its sessions share, its upkeep, its reload and its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use twinport_config::{ClientTls, Mongo, Settings, TlsMode};
+use twinport_core::clients::Clients;
+use twinport_core::drain::Drain;
+use twinport_core::sql::Gateway;
+use twinport_core::stats::ServerStats;
+use twinport_core::stream::Stream;
+use twinport_core::tls::{ClientAuth, ServerFiles, ServerTls, TlsError};
+use twinport_wire::mongo::bson::oid::ObjectId;
+
+use crate::auth::{Keyring, Policy};
+use crate::handles::Cursors;
+use crate::handshake::Gate;
+use crate::login;
+use crate::transaction::Transactions;
+use crate::upstream::Ledger;
+
+/// How often cursors and transactions are looked after.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// What all sessions of the Mongo wing share.
+pub struct Wing {
+    current: ArcSwap<Current>,
+    pub(crate) gateway: Arc<dyn Gateway>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) gate: ArcSwap<Gate>,
+    pub(crate) keyring: Keyring,
+    pub(crate) logins: Semaphore,
+    pub(crate) cursors: Cursors,
+    pub(crate) transactions: Transactions,
+    pub(crate) ledger: Ledger,
+    pub(crate) stats: Arc<ServerStats>,
+    pub(crate) drain: Drain,
+    /// What tells this process from another to clients behind a balancer.
+    pub(crate) service: ObjectId,
+    connections: AtomicI32,
+}
+
+/// The settings as they are now.
+pub(crate) struct Current {
+    pub(crate) settings: Settings,
+    pub(crate) mongo: Mongo,
+}
+
+/// Why the wing can't start, or take new settings.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct WingError(#[from] TlsError);
+
+impl Wing {
+    /// A wing with no client yet; `None` if the settings have no `[mongo]`.
+    ///
+    /// # Errors
+    /// When the certificate for clients can't be read.
+    pub fn new(
+        settings: Settings,
+        gateway: Arc<dyn Gateway>,
+        drain: Drain,
+    ) -> Result<Option<Arc<Self>>, WingError> {
+        let Some(mongo) = settings.mongo.clone() else {
+            return Ok(None);
+        };
+        let wing = Arc::new(Self {
+            gateway,
+            clients: Arc::default(),
+            gate: ArcSwap::from_pointee(gate(&mongo)?),
+            keyring: Keyring::new(),
+            logins: Semaphore::new(mongo.max_logins),
+            cursors: Cursors::default(),
+            transactions: Transactions::default(),
+            ledger: Ledger::default(),
+            stats: Arc::default(),
+            drain,
+            service: ObjectId::new(),
+            connections: AtomicI32::new(0),
+            current: ArcSwap::from_pointee(Current { settings, mongo }),
+        });
+        tokio::spawn(upkeep(Arc::downgrade(&wing)));
+        Ok(Some(wing))
+    }
+
+    /// Serves a connection that was just accepted.
+    pub fn serve(self: &Arc<Self>, stream: Stream) {
+        self.stats.accepted.add(1);
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let number = number.wrapping_add(1) & i32::MAX;
+        self.drain
+            .spawn(login::serve(Arc::clone(self), stream, number));
+    }
+
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// Who is connected.
+    pub fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+
+    /// Counters of the whole wing.
+    pub fn stats(&self) -> &Arc<ServerStats> {
+        &self.stats
+    }
+
+    /// How many cursors are open.
+    pub fn cursors(&self) -> usize {
+        self.cursors.count()
+    }
+
+    /// How many transactions are open.
+    pub fn transactions(&self) -> usize {
+        self.transactions.count()
+    }
+
+    /// Takes new settings; certificates are read again. Without `[mongo]` the port stays as it was until the
+    /// process starts again.
+    ///
+    /// # Errors
+    /// When the certificate for clients can't be read; then nothing has changed.
+    pub fn reload(&self, settings: Settings) -> Result<(), WingError> {
+        let mongo = settings.mongo.clone();
+        let mongo = mongo.unwrap_or_else(|| self.current.load().mongo.clone());
+        self.gate.store(Arc::new(gate(&mongo)?));
+        self.current.store(Arc::new(Current { settings, mongo }));
+        Ok(())
+    }
+
+    /// Closes cursors and transactions, after the sessions have ended.
+    pub fn close(&self) {
+        self.cursors.clear();
+        self.transactions.clear();
+    }
+}
+
+/// What clients have to pass, by the settings.
+fn gate(mongo: &Mongo) -> Result<Gate, TlsError> {
+    Ok(Gate {
+        tls: server_tls(&mongo.tls)?,
+        tls_required: matches!(mongo.tls.mode, TlsMode::Require | TlsMode::VerifyCa),
+        timeout: mongo.login_timeout,
+        policy: Policy {
+            method: mongo.auth.method,
+            cert_map: mongo.auth.cert_map.clone(),
+        },
+    })
+}
+
+fn server_tls(tls: &ClientTls) -> Result<Option<Arc<ServerTls>>, TlsError> {
+    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
+        return Ok(None);
+    };
+    if tls.mode == TlsMode::Disable {
+        return Ok(None);
+    }
+    let files = ServerFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_ca: tls.client_ca.clone(),
+        client_auth: match (&tls.client_ca, tls.mode) {
+            (None, _) => ClientAuth::None,
+            (Some(_), TlsMode::VerifyCa) => ClientAuth::Required,
+            (Some(_), _) => ClientAuth::Optional,
+        },
+    };
+    Ok(Some(Arc::new(ServerTls::load(files, &[])?)))
+}
+
+async fn upkeep(wing: std::sync::Weak<Wing>) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        let Some(wing) = wing.upgrade() else {
+            return;
+        };
+        let current = wing.current();
+        if let Some(bound) = current.mongo.cursor_timeout {
+            let late = wing.cursors.expire(bound);
+            wing.dismiss(late);
+        }
+        wing.transactions
+            .expire(current.mongo.idle_transaction_timeout);
+    }
+}
