@@ -100,7 +100,7 @@ fn understand(call: Call) -> Result<Located, Error> {
         "upsert" => upsert::understand(call).map(Directive::Upsert),
         "timeout" => timeout::understand(call).map(Directive::Timeout),
         known if NAMES.contains(&known) => Err(Error::new(
-            ErrorKind::NotSupported,
+            ErrorKind::NotBuilt,
             format!("@{known} is recognised but not built yet"),
         )
         .at(at)

@@ -18,8 +18,10 @@ pub struct Error {
 pub enum ErrorKind {
     /// The annotation is not well formed, or the statement's end is missing: 42601.
     Syntax,
-    /// The directive can't apply to this statement, or is not built yet: 0A000.
+    /// The directive can't apply to this statement: 0A000.
     NotSupported,
+    /// The directive is known, but not built yet: 0A000.
+    NotBuilt,
     /// A name of a directive or of an argument is unknown: 42601.
     UnknownName,
     /// A relation or column does not exist: 42703.
@@ -32,6 +34,8 @@ pub enum ErrorKind {
     InvalidConflictTarget,
     /// A value is out of its bounds: 22023.
     InvalidValue,
+    /// A value is of another type than it has to be: 42804.
+    TypeMismatch,
     /// More nesting than is allowed: 54001.
     TooComplex,
 }
@@ -71,6 +75,12 @@ impl Error {
         self
     }
 
+    /// Says in which part of the statement it went wrong.
+    pub(crate) fn within_part(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
+        self
+    }
+
     /// Adds what to do about it.
     pub(crate) fn hinted(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -94,7 +104,7 @@ impl Error {
 
     /// Whether the directive is known but not built, or can't apply to this statement.
     pub fn is_not_supported(&self) -> bool {
-        self.kind == ErrorKind::NotSupported
+        matches!(self.kind, ErrorKind::NotSupported | ErrorKind::NotBuilt)
     }
 
     /// Whether the annotation itself is malformed or has an unknown name in it.
@@ -106,25 +116,39 @@ impl Error {
     pub fn sqlstate(&self) -> &'static str {
         match self.kind {
             ErrorKind::Syntax | ErrorKind::UnknownName => "42601",
-            ErrorKind::NotSupported => "0A000",
+            ErrorKind::NotSupported | ErrorKind::NotBuilt => "0A000",
             ErrorKind::UndefinedColumn => "42703",
             ErrorKind::UndefinedTable => "42P01",
             ErrorKind::DuplicateColumn => "42701",
             ErrorKind::InvalidConflictTarget => "42P10",
             ErrorKind::InvalidValue => "22023",
+            ErrorKind::TypeMismatch => "42804",
             ErrorKind::TooComplex => "54001",
         }
     }
 
     /// The code of a MongoDB error document.
     pub fn mongo_code(&self) -> i32 {
+        self.mongo().0
+    }
+
+    /// The name that goes with [`mongo_code`](Self::mongo_code).
+    pub fn mongo_code_name(&self) -> &'static str {
+        self.mongo().1
+    }
+
+    fn mongo(&self) -> (i32, &'static str) {
         match self.kind {
-            ErrorKind::Syntax | ErrorKind::UnknownName => 9, // FailedToParse
-            ErrorKind::NotSupported => 115,                  // CommandNotSupported
-            ErrorKind::UndefinedTable => 26,                 // NamespaceNotFound
-            ErrorKind::InvalidConflictTarget => 27,          // IndexNotFound
-            ErrorKind::UndefinedColumn | ErrorKind::DuplicateColumn | ErrorKind::InvalidValue => 2, // BadValue
-            ErrorKind::TooComplex => 15, // Overflow
+            ErrorKind::Syntax | ErrorKind::UnknownName => (9, "FailedToParse"),
+            ErrorKind::NotSupported => (115, "CommandNotSupported"),
+            ErrorKind::NotBuilt => (238, "NotImplemented"),
+            ErrorKind::UndefinedTable => (26, "NamespaceNotFound"),
+            ErrorKind::InvalidConflictTarget => (27, "IndexNotFound"),
+            ErrorKind::UndefinedColumn | ErrorKind::DuplicateColumn | ErrorKind::InvalidValue => {
+                (2, "BadValue")
+            }
+            ErrorKind::TypeMismatch => (14, "TypeMismatch"),
+            ErrorKind::TooComplex => (15, "Overflow"),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Directive grammar and rewriting rules: annotated statement in, one optimized statement out.
 //!
 //! Nothing here does I/O. [`directive`] reads annotations and is shared by both wings; [`pg`] applies
-//! them to SQL.
+//! them to SQL, [`mongo`] to MongoDB commands.
 
 mod error;
 mod nearest;
 
 pub mod directive;
+pub mod mongo;
 pub mod pg;
 pub mod scan;
 
