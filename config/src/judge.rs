@@ -24,7 +24,9 @@ fn places(root: &Section<'_>, settings: &Settings) {
     let table = root
         .item("databases")
         .is_none_or(|item| item.value == Value::Table);
-    if table && root.section("databases").names().is_empty() {
+    // The MongoDB port has its data elsewhere.
+    let needed = table && !root.has("mongo");
+    if needed && root.section("databases").names().is_empty() {
         root.refuse(
             "databases",
             "there is no database to serve",
@@ -39,7 +41,7 @@ fn places(root: &Section<'_>, settings: &Settings) {
         .texts("listen")
         .is_none_or(|texts| !texts.is_empty());
     match &postgres.unix_socket_dir {
-        None if !wanted => section.refuse(
+        None if !wanted && !root.has("mongo") => section.refuse(
             "listen",
             "is empty, and there is no Unix socket",
             "add an address, or set `unix_socket_dir`",

@@ -271,3 +271,11 @@ fn the_mongo_port_shares_the_pools_of_the_same_place() {
     assert!(own.pooled(Mongo::OWN).is_some());
     assert!(Settings::parse(text, "f").unwrap().mongo.is_none());
 }
+
+#[test]
+fn the_mongo_port_needs_no_other() {
+    let text = "[postgres]\nlisten = []\n[mongo]\nupstream = 'postgres://u:p@h/docs'\n\
+                [users.a]\npassword = 'x'";
+    let settings = Settings::parse(text, "f").unwrap();
+    assert!(settings.databases.is_empty() && settings.postgres.listen.is_empty());
+}
