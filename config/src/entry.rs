@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::build::{AUTH_METHODS, MONGO_METHODS, POOL_MODES, TLS_MODES, WILDCARD};
+use crate::build::{AUTH_METHODS, KINDS, MONGO_METHODS, POOL_MODES, TLS_MODES, WILDCARD};
 use crate::database::{Database, PoolSettings};
 use crate::key::{self, OFF, Reload, Standing};
 use crate::read::show_duration;
+use crate::relation::MongoRelation;
 use crate::secret::{MASK, Secret};
 use crate::settings::{Credential, LogFormat, Settings, User};
 use crate::upstream::text::name_of;
@@ -127,6 +128,31 @@ impl Settings {
             let path = ["mongo", "auth", "cert_map", name].map(str::to_owned);
             list.add_path(&path, join(users));
         }
+        for relation in &mongo.relations {
+            relation_entries(relation, list);
+        }
+    }
+}
+
+fn relation_entries(relation: &MongoRelation, list: &mut List) {
+    let mut add = |name: &str, value: &str| {
+        let path = [
+            "mongo",
+            "relations",
+            &relation.collection,
+            &relation.name,
+            name,
+        ];
+        list.add_path(&path.map(str::to_owned), value);
+    };
+    add("target", &relation.target);
+    add("kind", name_of(&relation.many, KINDS));
+    add("local", &relation.local);
+    add("foreign", &relation.foreign);
+    if let Some(through) = &relation.through {
+        add("through", &through.collection);
+        add("through_local", &through.local);
+        add("through_foreign", &through.foreign);
     }
 }
 

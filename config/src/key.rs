@@ -139,6 +139,25 @@ pub const KEYS: &[Key] = &[
     live("mongo.tls.client_ca", "path", NONE),
     live("mongo.auth.method", "word", "scram"),
     live("mongo.auth.cert_map.NAME", "name or list of names", NONE),
+    live("mongo.relations.NAME.NAME.target", "name", NONE),
+    live("mongo.relations.NAME.NAME.kind", "word", NONE),
+    live("mongo.relations.NAME.NAME.local", "path of a field", "_id"),
+    live(
+        "mongo.relations.NAME.NAME.foreign",
+        "path of a field",
+        "_id",
+    ),
+    live("mongo.relations.NAME.NAME.through", "name", NONE),
+    live(
+        "mongo.relations.NAME.NAME.through_local",
+        "path of a field",
+        NONE,
+    ),
+    live(
+        "mongo.relations.NAME.NAME.through_foreign",
+        "path of a field",
+        NONE,
+    ),
 ];
 
 /// What a path is among the keys.

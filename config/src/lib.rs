@@ -34,6 +34,7 @@ mod layer;
 mod load;
 mod nearest;
 mod read;
+mod relation;
 mod secret;
 mod settings;
 mod source;
@@ -48,6 +49,7 @@ pub use error::{Errors, Place, Problem};
 pub use key::{KEYS, Key, Reload};
 pub use layer::Overrides;
 pub use load::{environment, locate};
+pub use relation::{MongoRelation, MongoThrough};
 pub use secret::Secret;
 pub use settings::{
     Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, Log, LogFormat, Mongo, Postgres,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Database, PoolSettings, Secret};
+use crate::{Database, MongoRelation, PoolSettings, Secret};
 
 /// Everything that can be set. Built by [`Settings::load`] or [`Settings::parse`].
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +88,8 @@ pub struct Mongo {
     pub tls: ClientTls,
     /// How clients prove who they are; never `md5`, and without a query.
     pub auth: Auth,
+    /// Relations between collections, for `@include`.
+    pub relations: Vec<MongoRelation>,
 }
 
 impl Mongo {

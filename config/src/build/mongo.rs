@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::build::MANY;
 use crate::build::database::{read_url, upstream};
 use crate::build::postgres::{cert_map, listen, tls};
+use crate::build::relations::relations;
 use crate::database::{Database, PoolSettings};
 use crate::read::Section;
 use crate::settings::{Auth, AuthMethod, Mongo};
@@ -49,6 +50,7 @@ pub(super) fn mongo(
         max_cursors: section.number("max_cursors", 1..=MANY).unwrap_or(10_000),
         tls: tls(&section.section("tls")),
         auth: auth(&section.section("auth")),
+        relations: relations(&section.section("relations")),
         upstream: upstream?,
     })
 }
