@@ -40,6 +40,9 @@ pub(crate) struct Flags {
     /// The binary to measure; if none, it is built by `cargo build --release -p twinport`.
     #[arg(long, value_name = "PATH")]
     twinport: Option<PathBuf>,
+    /// The Odyssey to measure beside ours; if none, one on PATH.
+    #[arg(long, value_name = "PATH")]
+    odyssey: Option<PathBuf>,
     /// Write the figures as JSON, too; after every part, so that a broken run leaves some.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -57,6 +60,7 @@ pub(crate) struct Plan {
     pub(crate) pool: u32,
     pub(crate) workers: String,
     pub(crate) twinport: Option<PathBuf>,
+    pub(crate) odyssey: Option<PathBuf>,
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -77,6 +81,7 @@ impl Flags {
             pool: self.pool,
             workers: self.workers,
             twinport: self.twinport,
+            odyssey: self.odyssey,
             out: self.out,
         }
     }

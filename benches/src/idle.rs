@@ -63,8 +63,17 @@ pub(crate) async fn measure(
 ) -> Vec<Row> {
     let mut rows = Vec::new();
     for &clients in crowds {
-        for contender in [Contender::Twinport, Contender::Pgbouncer] {
-            if contender == Contender::Pgbouncer && tools.pgbouncer.is_none() {
+        for contender in [
+            Contender::Twinport,
+            Contender::Pgbouncer,
+            Contender::Odyssey,
+        ] {
+            let absent = match contender {
+                Contender::Pgbouncer => tools.pgbouncer.is_none(),
+                Contender::Odyssey => tools.odyssey.is_none(),
+                Contender::Direct | Contender::Twinport => false,
+            };
+            if absent {
                 continue;
             }
             eprintln!("{} {contender}", name(clients));
@@ -98,6 +107,7 @@ async fn one(
     }
     let rival = match contender {
         Contender::Pgbouncer => Rival::pgbouncer(tools, ground, plan).await?,
+        Contender::Odyssey => Rival::odyssey(tools, ground, plan).await?,
         _ => Some(Rival::twinport(tools, ground, plan).await?),
     };
     let rival = rival.context("not installed")?;

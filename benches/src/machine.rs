@@ -21,8 +21,8 @@ pub(crate) struct Machine {
     pub(crate) postgres: String,
     /// Ours.
     pub(crate) twinport: String,
-    /// The peer's, if there is one.
-    pub(crate) pgbouncer: Option<String>,
+    /// The peers', as far as they are there.
+    pub(crate) peers: Vec<String>,
     /// The load when the run began: above the number of cores, others were at work.
     pub(crate) load: String,
 }
@@ -40,7 +40,11 @@ pub(crate) fn describe(ground: &Ground, tools: &Tools) -> Machine {
         kernel: kernel(),
         postgres: ground.server.version().to_string(),
         twinport: tools.twinport_version.clone(),
-        pgbouncer: tools.pgbouncer.as_ref().map(|found| found.label.clone()),
+        peers: {
+            let pgbouncer = tools.pgbouncer.iter().map(|found| found.label.clone());
+            let odyssey = tools.odyssey.iter().map(|found| found.label.clone());
+            pgbouncer.chain(odyssey).collect()
+        },
         load: load.split(' ').next().unwrap_or_default().to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! The contenders, and how each is started.
 
+mod odyssey;
 mod pgbouncer;
 mod twinport;
 
@@ -30,10 +31,12 @@ pub(crate) enum Contender {
     Direct,
     Twinport,
     Pgbouncer,
+    Odyssey,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Twinport, Self::Pgbouncer];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Direct, Self::Twinport, Self::Pgbouncer, Self::Odyssey];
 }
 
 impl fmt::Display for Contender {
@@ -42,6 +45,7 @@ impl fmt::Display for Contender {
             Self::Direct => "direct",
             Self::Twinport => "Twinport",
             Self::Pgbouncer => "PgBouncer",
+            Self::Odyssey => "Odyssey",
         })
     }
 }
@@ -52,17 +56,25 @@ pub(crate) struct Tools {
     /// What it says of its own version.
     pub(crate) twinport_version: String,
     pub(crate) pgbouncer: Option<pgbouncer::Installed>,
+    pub(crate) odyssey: Option<odyssey::Installed>,
 }
 
 impl Tools {
-    /// Builds ours and looks for the peer; without it the run goes on.
+    /// Builds ours and looks for the peers; without them the run goes on.
     pub(crate) fn find(plan: &Plan) -> anyhow::Result<Self> {
         let twinport = twinport::binary(plan)?;
         let pgbouncer = pgbouncer::find();
         if pgbouncer.is_none() {
             eprintln!("PgBouncer is not installed, so it is left out: apt-get install pgbouncer");
         }
+        let odyssey = odyssey::find(plan);
+        if odyssey.is_none() {
+            eprintln!(
+                "Odyssey is not installed, so it is left out: build it and name it by --odyssey"
+            );
+        }
         Ok(Self {
+            odyssey,
             twinport_version: twinport::version(&twinport),
             twinport,
             pgbouncer,
@@ -90,6 +102,7 @@ impl Rival {
         let mut rivals = vec![Self::direct(ground)];
         rivals.push(Self::twinport(tools, ground, plan).await?);
         rivals.extend(Self::pgbouncer(tools, ground, plan).await?);
+        rivals.extend(Self::odyssey(tools, ground, plan).await?);
         Ok(rivals)
     }
 
@@ -127,6 +140,21 @@ impl Rival {
         let command = installed.command(ground, plan, port)?;
         let prepared = installed.tracks_prepared_statements();
         let rival = Self::start(Contender::Pgbouncer, command, port, prepared, ground).await?;
+        Ok(Some(rival))
+    }
+
+    /// A fresh Odyssey, if there is one.
+    pub(crate) async fn odyssey(
+        tools: &Tools,
+        ground: &Ground,
+        plan: &Plan,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(installed) = &tools.odyssey else {
+            return Ok(None);
+        };
+        let port = free_port()?;
+        let command = installed.command(ground, plan, port)?;
+        let rival = Self::start(Contender::Odyssey, command, port, true, ground).await?;
         Ok(Some(rival))
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use crate::{
-    rival::Contender::{self, Direct, Pgbouncer, Twinport},
+    rival::Contender::{self, Direct, Odyssey, Pgbouncer, Twinport},
     throughput::{Outcome, Row},
 };
 
@@ -32,9 +32,13 @@ impl Report {
         let memory = machine
             .memory_gb
             .map_or(String::new(), |gb| format!(", {gb} GB"));
-        let peer = machine.pgbouncer.as_deref().unwrap_or("no PgBouncer");
+        let peers = if machine.peers.is_empty() {
+            "no peer".to_owned()
+        } else {
+            machine.peers.join(", ")
+        };
         format!(
-            "{processor}, {cores} cores{memory}, {kernel}; Postgres {postgres}, {twinport}, {peer}; \
+            "{processor}, {cores} cores{memory}, {kernel}; Postgres {postgres}, {twinport}, {peers}; \
              load at the start {load}.\n\
              Scale {scale}, {rounds} × {seconds} s per point in turns, pool of {pool}, \
              {workers} worker(s).\n",
@@ -120,6 +124,7 @@ fn throughput(rows: &[Row]) -> String {
             "direct",
             "Twinport",
             "PgBouncer",
+            "Odyssey",
             "Twinport ÷ PgBouncer",
             "Twinport ÷ direct",
         ],
@@ -149,6 +154,7 @@ fn latency(rows: &[Row]) -> String {
             "direct",
             "Twinport",
             "PgBouncer",
+            "Odyssey",
             "p99: Twinport ÷ PgBouncer",
         ],
     );
@@ -174,9 +180,11 @@ fn cost(rows: &[Row]) -> String {
             "point",
             "Twinport µs",
             "PgBouncer µs",
+            "Odyssey µs",
             "Twinport ÷ PgBouncer",
             "Twinport MB",
             "PgBouncer MB",
+            "Odyssey MB",
         ],
     );
     for row in rows {
@@ -186,9 +194,11 @@ fn cost(rows: &[Row]) -> String {
             row.point.clone(),
             cell(row, Twinport, |figures| figure(figures.cpu_us, 1)),
             cell(row, Pgbouncer, |figures| figure(figures.cpu_us, 1)),
+            cell(row, Odyssey, |figures| figure(figures.cpu_us, 1)),
             ratio(cpu(Twinport), cpu(Pgbouncer)),
             rss(Twinport),
             rss(Pgbouncer),
+            rss(Odyssey),
         ];
         line(&mut text, &cells);
     }
@@ -302,10 +312,10 @@ mod tests {
     fn ratios_are_given_where_both_figures_are() {
         let table = throughput(&[row()]);
         let last = table.lines().last().unwrap();
-        assert_eq!(last, "| prepared/10 | 20000 | 15000 | – | – | 0.75 |");
+        assert_eq!(last, "| prepared/10 | 20000 | 15000 | – | – | – | 0.75 |");
         let table = cost(&[row()]);
         let last = table.lines().last().unwrap();
-        assert_eq!(last, "| prepared/10 | 20.0 | – | – | 5.0 | – |");
+        assert_eq!(last, "| prepared/10 | 20.0 | – | – | – | 5.0 | – | – |");
     }
 
     #[test]
