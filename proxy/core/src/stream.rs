@@ -148,6 +148,16 @@ impl Stream {
         Ok(count == 1 && first == [byte])
     }
 
+    /// Waits for the first byte, or the end, without taking it.
+    pub async fn arrived(&self) {
+        // An error will be met again by who reads.
+        let _ = match self {
+            Self::Tcp(socket) => socket.readable().await,
+            Self::Unix(socket) => socket.readable().await,
+            Self::Memory(_) | Self::Tls(_) | Self::TlsClient(_) => Ok(()),
+        };
+    }
+
     /// Have bytes arrived on a plain TCP connection that nobody has read?
     ///
     /// Ask before a TLS handshake: whoever sends plain text there and hopes

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use twinport_core::stream::Stream;
 use twinport_core::tls::{ServerTls, TlsError};
 use twinport_wire::pg::backend::{Report, build};
@@ -32,8 +33,10 @@ pub struct Gate {
     pub tls: Option<Arc<ServerTls>>,
     /// Are plain TCP connections turned away?
     pub tls_required: bool,
-    /// From the first byte to the end of authentication.
+    /// To the first byte, and from there to the end of authentication.
     pub timeout: Duration,
+    /// So many may log in at a time. Who says nothing yet doesn't count.
+    pub logins: Arc<Semaphore>,
     /// How clients are authenticated.
     pub policy: Policy,
     /// Derived keys; share one among all gates.
@@ -123,8 +126,15 @@ pub struct Login {
 /// time and its memory are bounded, whatever the client sends.
 pub async fn accept<S: Secrets>(stream: Stream, gate: &Gate, secrets: &S) -> Accepted {
     let peer = stream.peer();
+    let spoken = tokio::time::timeout(gate.timeout, stream.arrived()).await;
     let mut channel = Channel::new(stream);
-    let entered = tokio::time::timeout(gate.timeout, enter(&mut channel, gate, secrets)).await;
+    let entered = match spoken {
+        Ok(()) => {
+            let _permit = gate.logins.acquire().await;
+            tokio::time::timeout(gate.timeout, enter(&mut channel, gate, secrets)).await
+        }
+        Err(silent) => Err(silent),
+    };
     let refusal = match entered {
         Ok(Ok(Entered::Cancel(key))) => {
             let stream = channel

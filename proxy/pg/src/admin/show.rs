@@ -97,7 +97,7 @@ fn lists(wing: &Wing) -> Rows {
     let logins = settings
         .postgres
         .max_logins
-        .saturating_sub(wing.logins.available_permits());
+        .saturating_sub(wing.gate.load().logins.available_permits());
     let lists = [
         ("databases", settings.databases.len()),
         ("users", settings.users.len()),

@@ -54,6 +54,7 @@ fn gate(method: Method) -> Gate {
         tls: None,
         tls_required: false,
         timeout: Duration::from_secs(5),
+        logins: Arc::new(Semaphore::new(8)),
         policy: Policy {
             method,
             ..Policy::default()

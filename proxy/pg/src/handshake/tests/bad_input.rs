@@ -146,6 +146,24 @@ async fn a_silent_client_is_told_and_closed() {
 }
 
 #[tokio::test]
+async fn a_silent_client_keeps_nobody_from_logging_in() {
+    let gate = Gate {
+        logins: Arc::new(Semaphore::new(1)),
+        ..gate(Method::Trust)
+    };
+    let (nothing, silent) = UnixStream::pair().unwrap();
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { accept(Stream::unix(silent), &gate, &Ann::plain()).await }
+    });
+    tokio::task::yield_now().await;
+    let (accepted, _) = sends(&gate, &start()).await;
+    assert!(matches!(accepted, Accepted::Session(_)));
+    drop(nothing);
+    assert_eq!(gone(waiting.await.unwrap()), Gone::Left);
+}
+
+#[tokio::test]
 async fn answers_that_are_none_are_refused() {
     for body in [
         &b""[..],
