@@ -33,6 +33,8 @@ impl Effects {
     pub const LOAD: Self = Self(1 << 7);
     /// May change a setting inside the transaction: the search path may be another from here on.
     pub const LOCAL: Self = Self(1 << 8);
+    /// Runs a prepared statement by SQL, or explains one: `EXECUTE`, `EXPLAIN EXECUTE`.
+    pub const EXECUTE: Self = Self(1 << 9);
 
     /// Whether all of `other`'s flags are set.
     #[must_use]
@@ -109,6 +111,7 @@ enum Verb {
     Deallocate,
     Prepare,
     Rollback,
+    Explain,
     Body,
 }
 
@@ -230,6 +233,8 @@ impl Scanner<'_> {
             Some(b'd') if is("declare") => Verb::Declare,
             Some(b'd') if is("drop") => self.mark(Effects::DDL | Effects::STATE, Verb::Plain),
             Some(b'd') if is("do") => Verb::Body,
+            Some(b'e') if is("explain") => Verb::Explain,
+            Some(b'e') if is("execute") => self.mark(Effects::EXECUTE, Verb::Plain),
             Some(b'l') if is("load") => self.mark(Effects::LOAD, Verb::Plain),
             Some(b'l' | b'u') if is("listen") || is("unlisten") => {
                 self.mark(Effects::STATE, Verb::Plain)
@@ -273,12 +278,15 @@ impl Scanner<'_> {
             Verb::Rollback if is("to") => self.effects |= Effects::LOCAL,
             Verb::Discard if is("all") => self.effects |= Effects::DISCARD_ALL,
             Verb::Declare if is("hold") => self.effects |= Effects::STATE,
-            Verb::Create if is("temp") || is("temporary") || is("pg_temp") => {
-                self.effects |= Effects::STATE
-            }
-            Verb::Plain if self.previous == Word::Into && (is("temp") || is("temporary")) => {
+            Verb::Create if is_temporary(word) => self.effects |= Effects::STATE,
+            Verb::Plain | Verb::Explain if self.previous == Word::Into && is_temporary(word) => {
                 self.effects |= Effects::STATE;
             }
+            // EXPLAIN ANALYZE does what it explains.
+            Verb::Explain if is("execute") => {
+                self.verb = self.mark(Effects::EXECUTE, Verb::Plain);
+            }
+            Verb::Explain if is("create") => self.verb = self.mark(Effects::DDL, Verb::Create),
             _ => {}
         }
         self.previous = if is("into") { Word::Into } else { Word::Other };
@@ -420,6 +428,13 @@ impl Scanner<'_> {
             self.effects |= Effects::ANNOTATED;
         }
     }
+}
+
+/// Whether a word says that what is created is temporary.
+fn is_temporary(word: &[u8]) -> bool {
+    [&b"temp"[..], b"temporary", b"pg_temp"]
+        .into_iter()
+        .any(|other| word.eq_ignore_ascii_case(other))
 }
 
 #[cfg(test)]

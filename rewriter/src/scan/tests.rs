@@ -52,6 +52,8 @@ fn state_is_seen() {
         "CREATE LOCAL TEMPORARY TABLE x (a int)",
         "CREATE TABLE pg_temp.x (a int)",
         "SELECT 1 INTO TEMP x",
+        "SELECT 1 AS a INTO pg_temp.x",
+        "EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1",
         "SELECT pg_advisory_lock(1)",
         "select PG_TRY_ADVISORY_LOCK_SHARED(1)",
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
