@@ -93,10 +93,26 @@ pub struct Census {
     pub longest_wait: Duration,
 }
 
+impl Census {
+    /// Whether there is neither a connection nor anybody who waits for one.
+    pub fn is_empty(&self) -> bool {
+        self.leased + self.idle + self.opening + self.waiting == 0
+    }
+}
+
 /// What an acquire found without waiting.
 enum Found<C: Connect> {
     Lease(Lease<C>),
     Wait(oneshot::Receiver<Handed<C>>),
+}
+
+/// Which idle connections will do.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// Those that need no change.
+    Fitting,
+    /// Those first, but any will do.
+    Any,
 }
 
 type Handed<C> = Result<Lease<C>, AcquireError<<C as Connect>::Error>>;
@@ -148,7 +164,19 @@ impl<C: Connect> Pool<C> {
         if !state.waiters.is_empty() {
             return None;
         }
-        self.take_idle(&mut state, wanted)
+        self.take_idle(&mut state, wanted, Choice::Any)
+    }
+
+    /// Takes an idle connection that needs no change, if one is there and nobody waits before us.
+    pub fn try_acquire_fitting(
+        self: &Arc<Self>,
+        wanted: &<C::Connection as Connection>::Affinity,
+    ) -> Option<Lease<C>> {
+        let mut state = self.state.lock();
+        if !state.waiters.is_empty() {
+            return None;
+        }
+        self.take_idle(&mut state, wanted, Choice::Fitting)
     }
 
     /// Takes an idle connection, opens one, or waits for one.
@@ -186,7 +214,7 @@ impl<C: Connect> Pool<C> {
             return Err(AcquireError::Closed);
         }
         if state.waiters.is_empty()
-            && let Some(lease) = self.take_idle(&mut state, wanted)
+            && let Some(lease) = self.take_idle(&mut state, wanted, Choice::Any)
         {
             return Ok(Found::Lease(lease));
         }
@@ -207,21 +235,23 @@ impl<C: Connect> Pool<C> {
         self: &Arc<Self>,
         state: &mut State<C>,
         wanted: &<C::Connection as Connection>::Affinity,
+        choice: Choice,
     ) -> Option<Lease<C>> {
         // The newest few are tried for equal settings; the newest at all is the warmest otherwise.
         const LOOK_AT: usize = 16;
         loop {
             let newest = state.idle.len().checked_sub(1)?;
             let oldest = newest.saturating_sub(LOOK_AT - 1);
-            let at = (oldest..=newest)
-                .rev()
-                .find(|&i| {
-                    state
-                        .idle
-                        .get(i)
-                        .is_some_and(|idle| idle.connection.fits(wanted))
-                })
-                .unwrap_or(newest);
+            let mut newest_first = (oldest..=newest).rev();
+            let fitting = newest_first.find(|&i| {
+                let idle = state.idle.get(i);
+                idle.is_some_and(|idle| idle.connection.fits(wanted))
+            });
+            let at = match (fitting, choice) {
+                (Some(at), _) => at,
+                (None, Choice::Any) => newest,
+                (None, Choice::Fitting) => return None,
+            };
             let mut idle = state.idle.remove(at);
             if idle.connection.is_alive() {
                 return Some(Lease::new(
@@ -275,7 +305,8 @@ impl<C: Connect> Pool<C> {
         state.failure = None;
         let generation = state.generation;
         drop(state);
-        self.hand_over(Lease::new(Arc::clone(self), connection, generation));
+        let lease = Lease::new(Arc::clone(self), Box::new(connection), generation);
+        self.hand_over(lease, usize::MAX, Instant::now());
     }
 
     fn open_failed(self: &Arc<Self>, error: &C::Error) {
@@ -301,11 +332,17 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    /// Gives a connection to who waits longest, or lays it among the idle.
-    fn hand_over(self: &Arc<Self>, lease: Lease<C>) {
+    /// Gives a connection to who waits longest, or lays it among the idle; closes it if there are more than
+    /// `size`.
+    fn hand_over(self: &Arc<Self>, lease: Lease<C>, size: usize, now: Instant) {
         let mut lease = lease;
         loop {
             let mut state = self.state.lock();
+            if state.total > size {
+                drop(state);
+                lease.close();
+                return;
+            }
             let Some(waiter) = state.waiters.pop_front() else {
                 let stale = state.closed || lease.generation() != state.generation;
                 if stale || self.quota.is_wanted_elsewhere() {
@@ -316,7 +353,7 @@ impl<C: Connect> Pool<C> {
                 if let Some(connection) = lease.take() {
                     state.idle.push(Idle {
                         connection,
-                        since: Instant::now(),
+                        since: now,
                     });
                 }
                 return;

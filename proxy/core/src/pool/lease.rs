@@ -9,12 +9,13 @@ use super::{Connect, Connection, Pool};
 /// A leased connection. Dropped without [`Lease::release`], it is closed: nothing half-done goes back.
 pub struct Lease<C: Connect> {
     pool: Arc<Pool<C>>,
-    connection: Option<C::Connection>,
+    // On the heap, since it goes from hand to hand in every transaction.
+    connection: Option<Box<C::Connection>>,
     generation: u64,
 }
 
 impl<C: Connect> Lease<C> {
-    pub(super) fn new(pool: Arc<Pool<C>>, connection: C::Connection, generation: u64) -> Self {
+    pub(super) fn new(pool: Arc<Pool<C>>, connection: Box<C::Connection>, generation: u64) -> Self {
         Self {
             pool,
             connection: Some(connection),
@@ -28,26 +29,26 @@ impl<C: Connect> Lease<C> {
     }
 
     /// Gives a clean connection back, unless it is too old or the pool has become smaller.
-    pub fn release(mut self) {
+    pub fn release(self) {
+        self.release_at(Instant::now());
+    }
+
+    /// As [`Lease::release`], for who knows what time it is.
+    pub fn release_at(self, now: Instant) {
         let settings = self.pool.settings.load();
         let too_old = settings.max_age.is_some_and(|max| {
             self.connection
                 .as_ref()
-                .is_some_and(|connection| connection.opened().elapsed() > max)
+                .is_some_and(|connection| now.saturating_duration_since(connection.opened()) > max)
         });
-        let too_many = self.pool.state.lock().total > settings.size;
+        let size = settings.size;
         drop(settings);
-        if too_old || too_many {
+        if too_old {
             self.close();
             return;
         }
         let pool = Arc::clone(&self.pool);
-        let next = Self {
-            pool: Arc::clone(&pool),
-            connection: self.connection.take(),
-            generation: self.generation,
-        };
-        pool.hand_over(next);
+        pool.hand_over(self, size, now);
     }
 
     /// Closes the connection and frees its place.
@@ -59,7 +60,7 @@ impl<C: Connect> Lease<C> {
         self.generation
     }
 
-    pub(super) fn take(&mut self) -> Option<C::Connection> {
+    pub(super) fn take(&mut self) -> Option<Box<C::Connection>> {
         self.connection.take()
     }
 
@@ -73,7 +74,7 @@ impl<C: Connect> Lease<C> {
     pub fn age(&self) -> std::time::Duration {
         self.connection
             .as_ref()
-            .map_or_else(Default::default, |c| Instant::now() - c.opened())
+            .map_or_else(Default::default, |c| c.opened().elapsed())
     }
 }
 
@@ -92,7 +93,7 @@ impl<C: Connect> Deref for Lease<C> {
     type Target = C::Connection;
     fn deref(&self) -> &C::Connection {
         self.connection
-            .as_ref()
+            .as_deref()
             .expect("a lease holds a connection")
     }
 }
@@ -104,7 +105,7 @@ impl<C: Connect> Deref for Lease<C> {
 impl<C: Connect> DerefMut for Lease<C> {
     fn deref_mut(&mut self) -> &mut C::Connection {
         self.connection
-            .as_mut()
+            .as_deref_mut()
             .expect("a lease holds a connection")
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Connect, Connection, Handed, Lease, Pool};
 
 pub(super) struct Idle<T> {
-    pub(super) connection: T,
+    pub(super) connection: Box<T>,
     pub(super) since: Instant,
 }
 
@@ -146,11 +146,12 @@ impl<C: Connect> Pool<C> {
             let generation = state.generation;
             let pool = Arc::clone(self);
             tokio::spawn(async move {
-                let checked = pool.connect.check(idle.connection).await;
+                let checked = pool.connect.check(*idle.connection).await;
                 pool.state.lock().opening -= 1;
                 match checked {
                     Some(connection) => {
-                        pool.hand_over(Lease::new(Arc::clone(&pool), connection, generation))
+                        let lease = Lease::new(Arc::clone(&pool), Box::new(connection), generation);
+                        pool.hand_over(lease, usize::MAX, Instant::now());
                     }
                     None => pool.lost(),
                 }
