@@ -1,7 +1,10 @@
 //! What hurts users of poolers most, each as a test: state that leaks from one client to another,
 //! cancels that hit the wrong one, queries of dead clients, waits without end.
 
+#[path = "pooling/raw.rs"]
+mod raw;
 #[path = "pooling/support.rs"]
+#[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -272,48 +275,77 @@ async fn a_killed_server_is_told_and_survived() -> Result<()> {
 }
 
 #[tokio::test]
-async fn clients_cut_at_any_byte_leave_nothing() -> Result<()> {
-    let scene = Scene::new(3).await?;
-    // A fixed walk over the lengths, so that a failure comes again.
-    let mut seed = 12345_u64;
-    for _ in 0..80 {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let limit = usize::try_from(seed >> 33)? % 1200;
-        let Ok((client, driven)) = scene.cut_after(limit).await else {
-            continue;
-        };
-        let _ = client
-            .batch_execute(
-                "SET search_path = tenant_a; CREATE TEMPORARY TABLE cut (id int); LISTEN cut",
-            )
-            .await;
-        let _ = client
-            .query("SELECT owner FROM secrets WHERE id = $1", &[&1])
-            .await;
-        let _ = client
-            .batch_execute("BEGIN; INSERT INTO public.scratch VALUES (1, 'undone')")
-            .await;
-        let _ = client.query("SELECT $1::text", &[&"x".repeat(300)]).await;
-        driven.abort();
-    }
-    eventually("no transaction and no query is left", async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'";
-        Ok(scene.admin.query_one(sql, &[]).await?.get::<_, i64>(0) == 0)
-    })
-    .await?;
-    assert!(scene.upstream().await? <= 4);
-    for _ in 0..6 {
-        let client = scene.client().await?;
-        let row = client
-            .query_one(
-                "SELECT current_setting('search_path'), (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM scratch)",
-                &[],
-            )
+async fn what_follows_an_error_up_to_sync_has_not_happened() -> Result<()> {
+    let scene = Scene::new(1).await?;
+    let mut client = scene.raw().await?;
+    // The client has read the error and goes on with its batch: libpq's pipelines do so.
+    client.parse("", "SELECT no_such_column");
+    client.flush().await?;
+    assert_eq!(client.until(b'E').await?, "E[42703]");
+    client.parse("kept", "SELECT 1").run("kept");
+    client.query("SELECT 2");
+    assert_eq!(client.sync().await?, "Z");
+    // On no connection is there such a statement, for nobody.
+    assert_eq!(client.run("kept").sync().await?, "E[26000]Z");
+    assert_eq!(
+        client.parse("kept", "SELECT 1").run("kept").sync().await?,
+        "12DCZ"
+    );
+    let mut other = scene.raw().await?;
+    assert_eq!(
+        other.parse("kept", "SELECT 1").run("kept").sync().await?,
+        "12DCZ"
+    );
+    // The same, sent at once.
+    client
+        .parse("", "SELECT no_such_column")
+        .run("")
+        .query("SELECT 2");
+    assert_eq!(client.parse("late", "SELECT 3").sync().await?, "E[42703]Z");
+    assert_eq!(client.run("late").sync().await?, "E[26000]Z");
+    assert_eq!(client.run("kept").sync().await?, "2DCZ");
+    Ok(())
+}
+
+#[tokio::test]
+async fn statements_given_up_are_closed_on_the_server() -> Result<()> {
+    let scene = Scene::with(1, "prepared_statements = 2").await?;
+    let mut client = scene.raw().await?;
+    for number in 0..6 {
+        let name = format!("s{number}");
+        // Each third batch fails before the server reads our Close.
+        if number % 3 == 2 {
+            client.parse("", "SELECT no_such_column");
+        }
+        client
+            .parse(&name, &format!("SELECT {number}"))
+            .sync()
             .await?;
-        assert_eq!(row.get::<_, String>(0), "\"$user\", public");
-        assert_eq!((row.get::<_, i64>(1), row.get::<_, i64>(2)), (0, 0));
+    }
+    for number in [0, 1, 3, 4] {
+        assert_eq!(client.run(&format!("s{number}")).sync().await?, "2DCZ");
+    }
+    let held = "SELECT 1 / (count(*) <= 2)::int FROM pg_prepared_statements";
+    assert_eq!(client.query(held).answer().await?, "TDCZ");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sql_can_execute_what_the_protocol_has_prepared() -> Result<()> {
+    let scene = Scene::with(1, "prepared_statements = 1").await?;
+    let (mut a, mut b) = (scene.raw().await?, scene.raw().await?);
+    a.parse("Kept", "SELECT 1 / $1::int").sync().await?;
+    a.parse("runs", "EXECUTE \"Kept\"(1)").sync().await?;
+    for _ in 0..3 {
+        assert_eq!(a.query("EXECUTE \"Kept\"(1)").answer().await?, "TDCZ");
+        assert_eq!(a.query("EXECUTE \"Kept\"(0)").answer().await?, "E[22012]Z");
+        assert_eq!(a.run("runs").sync().await?, "2DCZ");
+        // Another client's statements take the place of both.
+        assert_eq!(b.parse("", "SELECT 2").run("").sync().await?, "12DCZ");
+        b.parse("kept", "SELECT 3").run("kept").sync().await?;
+        assert_eq!(b.query("EXECUTE kept").answer().await?, "TDCZ");
+        b.query("DEALLOCATE kept").answer().await?;
+        assert_eq!(b.query("EXECUTE kept").answer().await?, "E[26000]Z");
     }
     Ok(())
 }

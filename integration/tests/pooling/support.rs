@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
 use twinport_integration::{Port, USER, World};
 
+use super::raw::Raw;
+
 /// A server, a proxy before it, and a client that looks at the server from behind.
 pub(crate) struct Scene {
     // Before the world, whose server would wait for it.
@@ -54,6 +56,11 @@ impl Scene {
         Ok(self.config().connect(NoTls).await?)
     }
 
+    /// A client that sends what it is told.
+    pub(crate) async fn raw(&self) -> Result<Raw> {
+        Raw::connect(self.port.address.port, USER, "library").await
+    }
+
     /// A client whose socket is cut when it has sent this many bytes.
     pub(crate) async fn cut_after(&self, limit: usize) -> Result<(Client, JoinHandle<()>)> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port.address.port)).await?;
@@ -76,6 +83,11 @@ impl Scene {
             let _ = connection.await;
         });
         Ok((client, driven))
+    }
+
+    /// How many clients the proxy serves.
+    pub(crate) fn clients(&self) -> usize {
+        self.port.running.wing().clients().count()
     }
 
     /// How many statements that hold this word run on the server.

@@ -101,6 +101,12 @@ impl Catalogs {
         }
     }
 
+    /// Forgets the catalogs of databases that have no pool any more.
+    pub fn forget_unused(&self) {
+        let mut entries = self.entries.lock();
+        entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+    }
+
     /// Looks whether schemas changed by others, for those catalogs that were used since the last look.
     pub async fn look_for_changes(&self, wing: &Arc<Wing>, pools: Vec<Arc<PgPool>>) {
         let mut seen = HashSet::new();

@@ -22,8 +22,8 @@ use crate::auth::Credentials;
 use crate::fault::Fault;
 use crate::parameters::Overrides;
 use crate::pools::{Backend, PgPool};
-use crate::request::upstream_name;
-use crate::statement::Plan;
+
+use crate::statement::{Plan, UpstreamName};
 use crate::transaction::apply;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wing::Wing;
@@ -337,18 +337,26 @@ fn request(
             let Some((_, old)) = lease.prepared.pop_lru() else {
                 break;
             };
-            build::close(&mut out, Target::Statement(&upstream_name(old)));
+            lease.unclosed.push(old);
+        }
+        for old in std::mem::take(&mut lease.unclosed) {
+            build::close(&mut out, Target::Statement(&UpstreamName::of(old)));
         }
         let number = lease.next_name();
         lease.prepared.put(key, number);
-        build::parse(&mut out, &upstream_name(number), statement.as_bytes(), &[]);
+        build::parse(
+            &mut out,
+            &UpstreamName::of(number),
+            statement.as_bytes(),
+            &[],
+        );
         lease.pool().stats().prepared.add(1);
         number
     });
     build::bind(
         &mut out,
         b"",
-        &upstream_name(number),
+        &UpstreamName::of(number),
         &bound(parameters, size),
     );
     build::execute(&mut out, b"", 0);

@@ -6,9 +6,11 @@
 
 pub mod admin;
 pub mod auth;
+pub mod buffers;
 pub mod cancel;
 pub mod catalogs;
 pub mod connect;
+pub mod execute;
 pub mod fault;
 pub mod handles;
 pub mod handshake;

@@ -12,6 +12,7 @@ use twinport_wire::pg::backend::{Status, build as answer};
 use twinport_wire::pg::startup::Version;
 
 use crate::auth::{Secret, Secrets, Unavailable, query};
+use crate::buffers::Batch;
 use crate::cancel::Key;
 use crate::fault::Fault;
 use crate::handles::Handles;
@@ -31,7 +32,6 @@ const LONG_SECRET: usize = 32;
 /// Serves a connection from its first byte to its last.
 pub(crate) async fn serve(wing: Arc<Wing>, stream: Stream) {
     let accepted = Box::pin(async {
-        let _permit = wing.logins.acquire().await;
         let gate = wing.gate.load_full();
         handshake::accept(stream, &gate, &*wing).await
     })
@@ -40,7 +40,7 @@ pub(crate) async fn serve(wing: Arc<Wing>, stream: Stream) {
         Accepted::Gone(handshake::Gone::Left) => {}
         Accepted::Gone(_) => wing.stats.logins_failed.add(1),
         Accepted::Cancel(key, stream) => {
-            wing.keys.cancel(key.pid, &key.secret, &wing.stats).await;
+            Box::pin(wing.keys.cancel(key.pid, &key.secret, &wing.stats)).await;
             if let Some(mut stream) = stream {
                 // The client waits for the close; over TLS it takes one without notice for an error.
                 drop(stream.shutdown().await);
@@ -55,7 +55,7 @@ pub(crate) async fn serve(wing: Arc<Wing>, stream: Stream) {
 }
 
 /// Gives a client that is let in its session; `None` if it was turned away, or has been served already.
-async fn enter(wing: Arc<Wing>, mut login: Login) -> Option<Session> {
+async fn enter(wing: Arc<Wing>, mut login: Login) -> Option<Box<Session>> {
     let settings = wing.settings();
     if settings.is_admin_database(&login.database) {
         admin::serve(&wing, login).await;
@@ -199,7 +199,7 @@ async fn greeting(pool: &Arc<PgPool>, baseline: &Arc<Overrides>) -> Result<Greet
 }
 
 impl Admitted {
-    pub(crate) fn session(self, wing: Arc<Wing>, login: Login) -> Session {
+    pub(crate) fn session(self, wing: Arc<Wing>, login: Login) -> Box<Session> {
         let session_mode = self.pool.settings().mode == PoolMode::Session;
         let drain = wing.drain.clone();
         self.with_stream(wing, login.stream, login.leftover, session_mode, &drain)
@@ -212,9 +212,9 @@ impl Admitted {
         pending: Vec<u8>,
         session_mode: bool,
         drain: &Drain,
-    ) -> Session {
+    ) -> Box<Session> {
         let to_client = welcome(&self.greeting.reported, &self.key);
-        Session {
+        Box::new(Session {
             wing,
             pool: self.pool,
             client,
@@ -235,7 +235,7 @@ impl Admitted {
             passing: 0,
             to_upstream: Vec::new(),
             to_client,
-            batch: None,
+            batch: Batch::default(),
             pinned: None,
             session_mode,
             deadline: None,
@@ -244,7 +244,7 @@ impl Admitted {
             draining: Box::pin(drain.draining()),
             armed: false,
             drain: drain.clone(),
-        }
+        })
     }
 }
 
@@ -427,5 +427,21 @@ impl Wing {
                 Err(unavailable(error.to_string()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: fn(Arc<Wing>, Stream) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_client_is_small() {
+        // A task holds its future about twice; what is rarely needed is on the heap while it is.
+        assert!(size_of_future(serve) <= 512, "{}", size_of_future(serve));
+        assert!(size_of::<Session>() <= 1024, "{}", size_of::<Session>());
     }
 }

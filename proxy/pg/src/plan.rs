@@ -9,6 +9,7 @@ use twinport_rewriter::scan::{Effects, scan};
 use twinport_rewriter::{Context, pg};
 
 use crate::catalogs::Loaded;
+use crate::execute::{Executes, executed};
 use crate::fault::Fault;
 use crate::request::deallocate;
 use crate::session::{Session, Step};
@@ -83,7 +84,23 @@ impl Session {
                 ..Plan::default()
             });
         }
-        Planned::AsIs(effects)
+        if let Some((name, at)) = executed(text, effects)
+            && let Some(handle) = self.handles.get(&name)
+        {
+            return Planned::Plan(Plan {
+                text: text.into(),
+                types: types.into(),
+                effects: effects.without(Effects::EXECUTE) | handle.statement.plan.effects,
+                timeout: handle.statement.plan.timeout,
+                json_tail: handle.statement.plan.json_tail,
+                executes: Some(Executes {
+                    statement: Arc::clone(&handle.statement),
+                    name: at,
+                }),
+                ..Plan::default()
+            });
+        }
+        Planned::AsIs(effects.without(Effects::EXECUTE))
     }
 
     /// Whether a DEALLOCATE speaks of statements that were prepared by the protocol, whose names we keep.

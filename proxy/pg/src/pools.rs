@@ -1,6 +1,6 @@
 //! The pools: one for each (database, user), made when the first client asks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,6 +308,24 @@ impl Pools {
         }
     }
 
+    /// Forgets the pools of databases that only the wildcard stands for, once nobody uses them and their
+    /// connections are closed: otherwise every name that was ever asked for would stay.
+    pub fn forget_unused(&self, settings: &Settings) {
+        let mut state = self.state.lock();
+        let State {
+            pools,
+            quotas,
+            servers,
+        } = &mut *state;
+        pools.retain(|key, pool| {
+            let named = settings.databases.contains_key(&key.database);
+            named || Arc::strong_count(pool) > 1 || !pool.census().is_empty()
+        });
+        let used: HashSet<&str> = pools.keys().map(|key| key.database.as_str()).collect();
+        quotas.retain(|database, _| used.contains(database.as_str()));
+        servers.retain(|database, _| used.contains(database.as_str()));
+    }
+
     /// Takes sizes and timeouts of new settings.
     pub fn resize(&self, settings: &Settings) {
         let state = self.state.lock();
@@ -360,4 +378,41 @@ pub(crate) async fn greet(upstream: &mut Upstream) -> Result<Greeting, ExchangeE
         reported: Arc::clone(&upstream.reported),
         search_path: search_path.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wildcards_pool_lasts_as_long_as_it_is_used() {
+        let text = "[databases.named]\nurl = \"postgres://localhost/named\"\n\
+                    [databases.\"*\"]\nurl = \"postgres://localhost\"\n\
+                    [users.ann]\npassword = \"secret\"\n";
+        let settings = Settings::parse(text, "test.toml").unwrap();
+        let (pools, catalogs, keyring) = (Pools::default(), Catalogs::default(), Keyring::new());
+        let get = |name: &str| {
+            let shared = Shared {
+                catalogs: &catalogs,
+                keyring: &keyring,
+            };
+            let database = settings.database(name).unwrap();
+            pools
+                .get(&settings, &database, "ann", shared, false)
+                .unwrap()
+        };
+        let names = || -> Vec<String> {
+            let pools = pools.list();
+            let names = pools.iter().map(|(_, pool)| pool.connector().database());
+            names.map(str::to_owned).collect()
+        };
+        let session = get("guest");
+        drop(get("named"));
+        pools.forget_unused(&settings);
+        assert_eq!(names(), ["guest", "named"]);
+        drop(session);
+        pools.forget_unused(&settings);
+        assert_eq!(names(), ["named"]);
+        assert_eq!(pools.state.lock().servers.len(), 1);
+    }
 }

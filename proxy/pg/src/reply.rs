@@ -49,7 +49,8 @@ pub struct Replies {
     pub status: Status,
     /// Whether the server reads COPY data.
     pub copy_in: bool,
-    /// Whether the server skips to the next Sync, which has not been sent yet.
+    /// Whether the server skips to the next Sync, which has not been sent yet: it answers nothing before, and
+    /// nothing before may be sent that it would have to answer.
     pub skipping: bool,
     /// ReadyForQuery seen so far in this lease.
     pub ready: usize,
@@ -104,13 +105,7 @@ impl Replies {
         if let Expect::Bind(bound) = &expect {
             self.last_bound.clone_from(bound);
         }
-        // A failed batch is skipped up to its Sync: nothing before that will be answered.
-        if self.skipping {
-            if !matches!(expect, Expect::Sync) {
-                return;
-            }
-            self.skipping = false;
-        }
+        self.skipping = false;
         self.queue.push_back(expect);
     }
 
@@ -132,6 +127,12 @@ impl Replies {
             .count()
     }
 
+    /// How many of them the client waits for.
+    pub fn ready_owed(&self) -> usize {
+        let hidden = |expect: &&Expect| matches!(expect, Expect::Sync { shown: false });
+        self.ready_due() - self.queue.iter().filter(hidden).count()
+    }
+
     /// Whether the client has got half a frame.
     pub fn is_mid_frame(&self) -> bool {
         self.passing > 0
@@ -139,10 +140,24 @@ impl Replies {
 
     /// Forgets everything that is due.
     pub fn clear(&mut self) {
+        let queue = self.end();
+        self.begin(queue);
+    }
+
+    /// Takes the room for what will be due.
+    pub fn begin(&mut self, queue: VecDeque<Expect>) {
+        self.queue = queue;
+    }
+
+    /// Forgets everything that is due and gives the room for it back.
+    pub fn end(&mut self) -> VecDeque<Expect> {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.clear();
         *self = Self {
             status: self.status,
             ..Self::default()
         };
+        queue
     }
 
     /// Puts out answers of our own that stand first and have nothing before them to wait for.
@@ -266,10 +281,10 @@ impl Replies {
             backend::READY_FOR_QUERY => {
                 self.own_before(walk);
                 self.status = backend::ready_for_query(frame.body())?;
-                self.queue.pop_front();
+                shown = !matches!(self.queue.pop_front(), Some(Expect::Sync { shown: false }));
                 self.copy_in = false;
                 self.begun = false;
-                self.ready += 1;
+                self.ready += usize::from(shown);
             }
             backend::PARSE_COMPLETE => {
                 self.own_before(walk);
@@ -280,9 +295,8 @@ impl Replies {
             }
             backend::CLOSE_COMPLETE => {
                 self.own_before(walk);
-                if let Some(Expect::Close { shown: to_client }) = self.queue.front() {
-                    shown = *to_client;
-                    self.queue.pop_front();
+                if let Some(Expect::Close | Expect::CloseOurs(_)) = self.queue.front() {
+                    shown = matches!(self.queue.pop_front(), Some(Expect::Close));
                 }
             }
             backend::BIND_COMPLETE => {
@@ -321,7 +335,8 @@ impl Replies {
                 self.copy_in = true;
                 // The server ignores a Sync that it reads while it copies; libpq sends one with the Execute.
                 if matches!(self.queue.front(), Some(Expect::Execute)) {
-                    self.queue.retain(|expect| !matches!(expect, Expect::Sync));
+                    self.queue
+                        .retain(|expect| !matches!(expect, Expect::Sync { .. }));
                     self.unsynced = true;
                 }
             }
@@ -420,11 +435,16 @@ impl Replies {
 
     /// The server skips what comes before the next Sync: none of it is answered, or has happened.
     fn skip_to_ready(&mut self, upstream: &mut Upstream) {
-        while let Some(front) = self.queue.front() {
-            if front.ends_with_ready() {
+        if self.queue.front().is_some_and(Expect::ends_with_ready) {
+            return;
+        }
+        loop {
+            // A Query in the middle of a batch is passed over, too.
+            if let Some(Expect::Sync { .. }) = self.queue.front() {
                 return;
             }
             match self.queue.pop_front() {
+                None => break,
                 Some(Expect::Parse { key, name, .. }) => {
                     if upstream.unnamed == Some(key) {
                         upstream.unnamed = None;
@@ -433,10 +453,12 @@ impl Replies {
                     self.failed_names.extend(name);
                 }
                 Some(Expect::Parsed(name)) => self.failed_names.push(name),
-                _ => {}
+                Some(Expect::CloseOurs(number)) => upstream.unclosed.push(number),
+                Some(_) => {}
             }
         }
         self.skipping = true;
+        self.unsynced = true;
     }
 
     fn own_before(&mut self, walk: &mut Walk<'_>) {

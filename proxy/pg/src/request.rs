@@ -13,7 +13,6 @@ use crate::session::{Refusing, Session, Step};
 mod extended;
 mod simple;
 
-pub(crate) use extended::upstream_name;
 pub(crate) use simple::deallocate;
 
 /// A frame from the client that isn't streamed must fit in memory.
@@ -35,8 +34,7 @@ impl Session {
     pub(crate) fn take_requests(&mut self, bytes: &[u8]) -> (usize, Option<Step>) {
         let mut at = 0;
         if self.held.is_some() {
-            // Once, and not frame by frame.
-            self.to_upstream.reserve(bytes.len() + 64);
+            self.reserve(bytes.len());
         }
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
@@ -61,6 +59,10 @@ impl Session {
                 match self.without_lease(header.tag, header.len, rest) {
                     Unleased::Done => at += header.len,
                     Unleased::Skip => self.passing = header.len,
+                    // The usual case: nothing has to wait, or be kept.
+                    Unleased::Step(Step::Lease) if self.lease_at_once() => {
+                        self.reserve(rest.len());
+                    }
                     Unleased::Step(step) => return (at, Some(step)),
                     Unleased::More => {
                         self.needed = header.len;
@@ -89,6 +91,11 @@ impl Session {
         }
     }
 
+    /// Makes room for that much from the client at once, and not frame by frame.
+    fn reserve(&mut self, len: usize) {
+        self.to_upstream.reserve(len + 64);
+    }
+
     fn pass(&mut self, now: usize, rest: &[u8]) {
         self.passing -= now;
         // Without a lease the frame belongs to nobody any more: the rest of a COPY that failed.
@@ -102,6 +109,11 @@ impl Session {
     /// of it are handled already.
     fn begin_stream(&mut self, tag: u8, len: usize, rest: &[u8]) -> Option<usize> {
         match tag {
+            // What the server passes over may as well be sent.
+            _ if self.replies.skipping && is_skipped(tag) => {
+                self.passing = len;
+                Some(0)
+            }
             frontend::COPY_DATA => {
                 self.passing = len;
                 Some(0)
@@ -115,6 +127,9 @@ impl Session {
 
     /// Handles one whole message under a lease.
     fn request(&mut self, tag: u8, bytes: &[u8]) -> Result<Did, Fault> {
+        if self.replies.skipping && is_skipped(tag) {
+            return Ok(Did::Done);
+        }
         let body = bytes.get(HEADER..).unwrap_or_default();
         let malformed = |error: twinport_wire::Error| Fault::protocol(&error);
         match tag {
@@ -122,11 +137,14 @@ impl Session {
                 return Ok(self.query(frontend::query(body).map_err(malformed)?, bytes));
             }
             frontend::PARSE => {
-                self.keep_for_retry(bytes);
                 let parse = frontend::Parse::decode(body).map_err(malformed)?;
+                // What is parsed afresh can't be out of date.
+                if !parse.name.is_empty() {
+                    self.keep_for_retry(bytes);
+                }
                 let did = self.parse(parse);
                 if matches!(did, Did::Wait(_)) {
-                    self.forget_last(bytes.len());
+                    self.batch.drop_last(bytes.len());
                 }
                 return Ok(did);
             }
@@ -156,7 +174,7 @@ impl Session {
                 self.to_upstream.extend_from_slice(bytes);
                 // While it copies the server ignores a Sync, so no answer is due.
                 if !self.replies.copy_in {
-                    self.replies.push(Expect::Sync);
+                    self.replies.push(Expect::Sync { shown: true });
                 }
             }
             frontend::FUNCTION_CALL => {
@@ -181,29 +199,16 @@ impl Session {
 
     /// Keeps a message of a batch that begins outside a transaction, so that it can be sent again.
     fn keep_for_retry(&mut self, bytes: &[u8]) {
-        const BOUND: usize = 32 * 1024;
-        if self.batch.is_none() {
+        if !self.batch.is_kept() {
             let fresh = self.replies.is_empty()
                 && !self.replies.unsynced
                 && self.replies.status == Status::Idle;
             if !fresh {
                 return;
             }
-            self.batch = Some(Vec::with_capacity(bytes.len() + 64));
+            self.batch.begin();
         }
-        if let Some(batch) = &mut self.batch {
-            if batch.len() + bytes.len() > BOUND {
-                self.batch = None;
-            } else {
-                batch.extend_from_slice(bytes);
-            }
-        }
-    }
-
-    fn forget_last(&mut self, len: usize) {
-        if let Some(batch) = &mut self.batch {
-            batch.truncate(batch.len().saturating_sub(len));
-        }
+        self.batch.add(bytes);
     }
 
     /// Handles a message while no upstream connection is held: some need none.
@@ -267,9 +272,7 @@ impl Session {
         if let Some(held) = &mut self.held {
             held.effects |= effects;
             if effects.contains(Effects::DEALLOCATE) {
-                // The names may be gone any moment; new ones are never used twice.
-                held.upstream.prepared.clear();
-                held.upstream.unnamed = None;
+                held.upstream.forget_prepared();
             }
         }
         if effects.contains(Effects::DISCARD_ALL) {
@@ -279,6 +282,11 @@ impl Session {
             self.path_now = None;
         }
     }
+}
+
+/// Whether the server passes over such a message after an error, up to the Sync.
+fn is_skipped(tag: u8) -> bool {
+    !matches!(tag, frontend::SYNC | frontend::TERMINATE)
 }
 
 /// What became of a message without a lease.

@@ -14,6 +14,7 @@ use twinport_core::pool::Lease;
 use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
 
+use crate::buffers::Batch;
 use crate::cancel::Key;
 use crate::fault::Fault;
 use crate::handles::Handles;
@@ -99,8 +100,7 @@ pub struct Session {
     pub(crate) passing: usize,
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_client: Vec<u8>,
-    /// The current batch as the client sent it, for a second try.
-    pub(crate) batch: Option<Vec<u8>>,
+    pub(crate) batch: Batch,
     pub(crate) pinned: Option<Arc<str>>,
     pub(crate) session_mode: bool,
     pub(crate) deadline: Option<Deadline>,
@@ -116,9 +116,10 @@ pub struct Session {
 
 impl Session {
     /// Serves the client until it goes.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         loop {
             let step = poll_fn(|cx| self.poll_step(cx)).await;
+            // What ends every transaction is done at once; the rest may wait for something.
             let go_on = match step {
                 Step::Release if self.leaves_nothing() => {
                     self.release();
@@ -130,7 +131,7 @@ impl Session {
                 break;
             }
         }
-        Box::pin(self.end()).await;
+        self.end();
     }
 
     /// Does a step that is not part of every transaction; whether the session goes on.
@@ -194,7 +195,7 @@ impl Session {
 
     /// The upstream connection broke. The session goes on if the client can be told so in step.
     async fn survive(&mut self, fault: Fault) -> bool {
-        let due = self.replies.ready_due();
+        let due = self.replies.ready_owed();
         let in_step = !self.replies.is_mid_frame() && self.passing == 0;
         let was_moved = self.pinned.is_none() && !self.session_mode;
         let knows = due > 0 || self.replies.unsynced;
@@ -218,7 +219,7 @@ impl Session {
         }
         self.replies = Replies::default();
         self.to_upstream = Vec::new();
-        self.batch = None;
+        self.batch.forget();
         self.deadline = None;
         true
     }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use twinport_rewriter::scan::Effects;
 
+use crate::execute::Executes;
+
 /// A command that is answered here and never reaches the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Local {
@@ -31,6 +33,8 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// Answered here.
     pub local: Option<Local>,
+    /// Runs another statement of the session.
+    pub executes: Option<Executes>,
     /// An ErrorResponse to put in place of the server's answer: the statement is refused.
     pub refusal: Option<Box<[u8]>>,
     /// So many of the result's last columns hold JSON built as text: the client is told that they are `json`.
@@ -53,6 +57,56 @@ impl Statement {
     /// Whether the server said that its result type has changed.
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
+    }
+}
+
+/// The name of a statement on an upstream connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamName(Text);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    /// Of ours: it fits in place.
+    Ours([u8; LONGEST], usize),
+    /// The client's own.
+    Theirs(Box<[u8]>),
+}
+
+const PREFIX: &[u8] = b"_tp";
+const LONGEST: usize = PREFIX.len() + 10;
+
+impl UpstreamName {
+    /// The unnamed statement.
+    pub const UNNAMED: Self = Self(Text::Ours([0; LONGEST], 0));
+
+    /// The name of entry number `number` of a connection.
+    #[must_use]
+    pub fn of(number: u32) -> Self {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        let mut name = [0; LONGEST];
+        let mut len = 0;
+        for (place, byte) in name.iter_mut().zip(PREFIX.iter().chain(digits)) {
+            *place = *byte;
+            len += 1;
+        }
+        Self(Text::Ours(name, len))
+    }
+
+    /// A name that is none of ours; the server may know it.
+    #[must_use]
+    pub fn theirs(name: &[u8]) -> Self {
+        Self(Text::Theirs(name.into()))
+    }
+}
+
+impl std::ops::Deref for UpstreamName {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Text::Ours(name, len) => name.get(..*len).unwrap_or_default(),
+            Text::Theirs(name) => name,
+        }
     }
 }
 
@@ -126,6 +180,17 @@ mod tests {
             types: types.into(),
             ..Plan::default()
         }
+    }
+
+    #[test]
+    fn upstream_names_fit_in_place() {
+        assert_eq!(*UpstreamName::UNNAMED, *b"");
+        assert_eq!(*UpstreamName::of(0), *b"_tp0");
+        assert_eq!(*UpstreamName::of(u32::MAX), *b"_tp4294967295");
+        assert_eq!(
+            *UpstreamName::theirs(b"a name of theirs"),
+            *b"a name of theirs"
+        );
     }
 
     #[test]

@@ -37,7 +37,12 @@ impl Session {
             let mut moved = false;
             if !self.to_client.is_empty() {
                 match write_from(&mut self.client, &mut self.to_client, cx) {
-                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Ok(())) => {
+                        moved = true;
+                        if self.to_client.is_empty() {
+                            self.to_client = Vec::new();
+                        }
+                    }
                     Poll::Ready(Err(_)) => return Poll::Ready(Step::ClientGone),
                     Poll::Pending => {}
                 }
@@ -185,7 +190,7 @@ impl Session {
             return Look::Nothing;
         };
         let ready_before = self.replies.ready;
-        let retry = self.batch.is_some();
+        let retry = self.batch.is_kept();
         let upstream = &mut *held.upstream;
         let taken = match self
             .replies
@@ -204,7 +209,7 @@ impl Session {
         stats.sent.add(seen.len() as u64);
         if self.replies.ready > ready_before {
             self.deadline = None;
-            self.batch = None;
+            self.batch.forget();
             if self.replies.status == Status::Idle {
                 stats
                     .transactions
@@ -294,7 +299,7 @@ fn write_from(
         }
     }
     if written == from.len() {
-        *from = Vec::new();
+        from.clear();
         // Nothing but TLS holds bytes back; it goes on by itself at the next write or read if it can't now.
         if let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx) {
             return Poll::Ready(Err(error));

@@ -45,6 +45,17 @@ const ASK_STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
 const ASK_BOUND: Duration = Duration::from_secs(10);
 
 impl Session {
+    /// Takes an idle upstream connection if there is one that carries the session's settings already.
+    pub(crate) fn lease_at_once(&mut self) -> bool {
+        match self.pool.try_acquire_fitting(&self.settings) {
+            Some(lease) => {
+                self.hold(lease);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Gets an upstream connection, with the session's settings on it. Whether the session goes on.
     pub(crate) async fn lease(&mut self) -> bool {
         let lease = match self.pool.try_acquire(&self.settings) {
@@ -112,39 +123,47 @@ impl Session {
                 }
             }
         }
-        for (name, value) in lease.reported.news(&self.reported) {
-            answer::parameter_status(&mut self.to_client, name.as_bytes(), value.as_bytes());
+        self.hold(lease);
+        true
+    }
+
+    /// From here on the session speaks on this connection.
+    fn hold(&mut self, mut lease: Lease<Backend>) {
+        if !Arc::ptr_eq(&lease.reported, &self.reported) {
+            for (name, value) in lease.reported.news(&self.reported) {
+                answer::parameter_status(&mut self.to_client, name.as_bytes(), value.as_bytes());
+            }
+            self.reported = Arc::clone(&lease.reported);
         }
-        self.reported = Arc::clone(&lease.reported);
         lease.target.holder.store(self.key.pid, Ordering::Relaxed);
         self.key.slot.arm(Arc::clone(&lease.target));
         self.presence.set_activity(Activity::Active);
         self.presence.set_upstream(Some(lease.id));
         self.replies.status = Status::Idle;
+        self.borrow_buffers(&mut lease.buffers);
         self.held = Some(Held {
             upstream: lease,
             since: Instant::now(),
             effects: Effects::NONE,
         });
-        true
     }
 
     /// Gives back a lease on which nothing was left.
     pub(crate) fn release(&mut self) {
-        let Some(held) = self.held.take() else {
+        let Some(mut held) = self.held.take() else {
             return;
         };
         let cancel_in_flight = self.key.slot.disarm();
         self.presence.set_activity(Activity::Idle);
         self.presence.set_upstream(None);
-        self.pool
-            .stats()
-            .leased_us
-            .add(micros(held.since.elapsed()));
-        self.reported = Arc::clone(&held.upstream.reported);
-        self.replies.clear();
+        let now = Instant::now();
+        let leased = now.saturating_duration_since(held.since);
+        self.pool.stats().leased_us.add(micros(leased));
+        if !Arc::ptr_eq(&self.reported, &held.upstream.reported) {
+            self.reported = Arc::clone(&held.upstream.reported);
+        }
         self.path_now = None;
-        self.batch = None;
+        self.return_buffers(&mut held.upstream.buffers);
         if cancel_in_flight {
             let slot = Arc::clone(&self.key.slot);
             tokio::spawn(async move {
@@ -156,7 +175,7 @@ impl Session {
                 }
             });
         } else {
-            held.upstream.release();
+            held.upstream.release_at(now);
         }
     }
 
@@ -264,10 +283,10 @@ impl Session {
         }
         held.upstream.unnamed = None;
         self.replies.clear();
-        let batch = self.batch.take().unwrap_or_default();
+        let batch = self.batch.take();
         let (_, step) = self.take_requests(&batch);
         // The batch needed nothing more than it did the first time, and is not tried a third time.
-        self.batch = None;
+        self.batch.forget();
         debug_assert!(step.is_none());
         true
     }
@@ -284,7 +303,7 @@ impl Session {
 
     /// The end of the session: its lease is cleaned in a task of its own, so that the client's going is not
     /// held up.
-    pub(crate) async fn end(mut self) {
+    pub(crate) fn end(mut self: Box<Self>) {
         let Some(held) = self.held.take() else {
             return;
         };

@@ -17,6 +17,7 @@ use twinport_wire::pg::frame::Frame;
 use twinport_wire::pg::frontend::build;
 
 use crate::admin::registry::Registered;
+use crate::buffers::Buffers;
 use crate::cancel::Target;
 use crate::parameters::{Overrides, Reported};
 
@@ -43,8 +44,12 @@ pub struct Upstream {
     pub inbound: Vec<u8>,
     /// Notifications that came while we asked something of our own: they are the session's.
     pub aside: Vec<u8>,
+    /// Numbers of statements that we gave up and that are still to be closed on the server.
+    pub unclosed: Vec<u32>,
     /// The entry in the unnamed statement's place.
     pub unnamed: Option<PreparedKey>,
+    /// What the session that holds the connection works with.
+    pub buffers: Buffers,
     next_name: u32,
     opened: Instant,
     /// Its place among the open connections.
@@ -97,7 +102,9 @@ impl Upstream {
             prepared: LruCache::unbounded(),
             inbound: Vec::new(),
             aside: Vec::new(),
+            unclosed: Vec::new(),
             unnamed: None,
+            buffers: Buffers::default(),
             next_name: 0,
             opened: Instant::now(),
             registered: None,
@@ -113,9 +120,19 @@ impl Upstream {
         self.next_name
     }
 
+    /// Counts on no prepared statement any more: they may be gone any moment. Names are never used twice, and
+    /// what is not gone will be closed.
+    pub fn forget_prepared(&mut self) {
+        let numbers = self.prepared.iter().map(|(_, number)| *number);
+        self.unclosed.extend(numbers);
+        self.prepared.clear();
+        self.unnamed = None;
+    }
+
     /// Forgets what `DISCARD ALL` took.
     pub fn discarded(&mut self) {
         self.prepared.clear();
+        self.unclosed.clear();
         if let Some(registered) = &self.registered {
             registered.set_prepared(0);
         }

@@ -52,7 +52,6 @@ pub struct Wing {
     pub(crate) keyring: Keyring,
     /// Secrets that an `auth_query` gave, for a short while.
     pub(crate) secrets: Cache<(String, String), Option<Secret>>,
-    pub(crate) logins: Semaphore,
     /// Clients of our own.
     pub(crate) own: Arc<Clients>,
     pub(crate) stats: Arc<ServerStats>,
@@ -89,7 +88,6 @@ impl Wing {
                 .time_to_live(SECRETS_FOR)
                 .build(),
             own: Arc::default(),
-            logins: Semaphore::new(settings.postgres.max_logins),
             stats: Arc::default(),
             drain,
             reload_wanted: Notify::new(),
@@ -249,6 +247,7 @@ fn gate(settings: &Settings, keyring: Keyring) -> Result<Gate, TlsError> {
         tls: server,
         tls_required: matches!(tls.mode, TlsMode::Require | TlsMode::VerifyCa),
         timeout: postgres.login_timeout,
+        logins: Arc::new(Semaphore::new(postgres.max_logins)),
         policy: Policy {
             method: postgres.auth.method,
             cert_map: postgres.auth.cert_map.clone(),
@@ -274,6 +273,8 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
                 .map(|(_, pool)| pool)
                 .collect();
             wing.catalogs.look_for_changes(&wing, pools).await;
+            wing.pools.forget_unused(&wing.settings());
+            wing.catalogs.forget_unused();
             wing.statements.sweep();
             wing.overrides.sweep();
         }

@@ -28,19 +28,21 @@ pub enum Expect {
     Parsed(Box<[u8]>),
     /// BindComplete.
     Bind(Option<Bound>),
-    /// CloseComplete, for the client or not.
-    Close {
-        /// Whether the client asked for it.
-        shown: bool,
-    },
+    /// CloseComplete, for the client.
+    Close,
+    /// CloseComplete of the statement that has this number in its upstream name, which we gave up ourselves.
+    CloseOurs(u32),
     /// RowDescription or NoData; of a statement, after ParameterDescription.
     Describe(Option<Bound>),
     /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
     /// FunctionCallResponse up to ReadyForQuery.
     Function,
-    /// ReadyForQuery.
-    Sync,
+    /// ReadyForQuery, for the client or not.
+    Sync {
+        /// Whether the client sent the Sync.
+        shown: bool,
+    },
     /// Nothing from the server: bytes of our own, due here.
     Own(Box<[u8]>),
 }
@@ -63,6 +65,9 @@ impl Expect {
 
     /// Whether ReadyForQuery is the last of its answer.
     pub(super) fn ends_with_ready(&self) -> bool {
-        matches!(self, Self::Query { .. } | Self::Sync | Self::Function)
+        matches!(
+            self,
+            Self::Query { .. } | Self::Sync { .. } | Self::Function
+        )
     }
 }

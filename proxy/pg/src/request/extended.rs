@@ -3,7 +3,7 @@
 //! A client's statement name stands for one of our entries; on each upstream connection an entry has a name of
 //! ours. Where the entry isn't prepared on the connection that the session holds, a Parse is put in before.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use twinport_wire::pg::backend::build as answer;
@@ -16,7 +16,8 @@ use crate::fault::Fault;
 use crate::plan::Planned;
 use crate::reply::{Bound, Expect};
 use crate::session::Session;
-use crate::statement::{Local, Plan, Statement};
+use crate::statement::{Local, Plan, Statement, UpstreamName};
+use crate::upstream::PreparedKey;
 
 /// The unnamed statement's name.
 const UNNAMED: &[u8] = b"";
@@ -73,7 +74,7 @@ impl Session {
             self.pool.stats().rewrites.add(1);
         }
         let statements = &self.wing.statements;
-        Ok(if parse.name.is_empty() {
+        Ok(if parse.name.is_empty() || plan.executes.is_some() {
             statements.private(plan)
         } else {
             statements.share(plan)
@@ -94,12 +95,13 @@ impl Session {
             return;
         }
         let key = (statement.id, self.settings.planner());
+        let text = self.text_upstream(plan);
         let Some(held) = &mut self.held else {
             return;
         };
         if name.is_empty() {
             held.upstream.unnamed = Some(key);
-            build::parse(&mut self.to_upstream, UNNAMED, &plan.text, &plan.types);
+            build::parse(&mut self.to_upstream, UNNAMED, &text, &plan.types);
             self.replies.push(Expect::Parse {
                 key,
                 name: Some(name.into()),
@@ -114,10 +116,33 @@ impl Session {
         self.handles.set(name, statement);
     }
 
+    /// The text that the server knows a statement by.
+    fn text_upstream<'a>(&mut self, plan: &'a Plan) -> Cow<'a, [u8]> {
+        match &plan.executes {
+            None => Cow::Borrowed(&plan.text),
+            Some(executes) => {
+                let (name, _) = self.prepared_upstream(&executes.statement);
+                Cow::Owned(executes.with_name(&plan.text, &name))
+            }
+        }
+    }
+
+    /// The name that a statement has on the connection that is held, and whether it had to be prepared there.
+    pub(super) fn prepared_upstream(&mut self, statement: &Arc<Statement>) -> (UpstreamName, bool) {
+        let key = (statement.id, self.settings.planner());
+        let known = self
+            .held
+            .as_mut()
+            .and_then(|held| held.upstream.prepared.get(&key).copied());
+        let number = known.unwrap_or_else(|| self.prepare_upstream(statement, None));
+        (UpstreamName::of(number), known.is_none())
+    }
+
     /// Sends a Parse under a name of ours; the least used name goes when there are too many.
     fn prepare_upstream(&mut self, statement: &Arc<Statement>, shown: Option<&[u8]>) -> u32 {
         let key = (statement.id, self.settings.planner());
         let capacity = self.pool.settings().prepared_statements.max(1);
+        let text = self.text_upstream(&statement.plan);
         let Some(held) = &mut self.held else {
             return 0;
         };
@@ -126,19 +151,20 @@ impl Session {
             let Some((_, old)) = upstream.prepared.pop_lru() else {
                 break;
             };
-            build::close(
-                &mut self.to_upstream,
-                Target::Statement(&upstream_name(old)),
-            );
-            self.replies.push(Expect::Close { shown: false });
+            upstream.unclosed.push(old);
+        }
+        for old in std::mem::take(&mut upstream.unclosed) {
+            let name = UpstreamName::of(old);
+            build::close(&mut self.to_upstream, Target::Statement(&name));
+            self.replies.push(Expect::CloseOurs(old));
         }
         let number = upstream.next_name();
         upstream.prepared.put(key, number);
         let plan = &statement.plan;
         build::parse(
             &mut self.to_upstream,
-            &upstream_name(number),
-            &plan.text,
+            &UpstreamName::of(number),
+            &text,
             &plan.types,
         );
         self.replies.push(Expect::Parse {
@@ -152,7 +178,7 @@ impl Session {
 
     /// The name that the statement of `name` has on the connection that is held; it is prepared there if it
     /// is not yet. `None`: the name is none of ours, and the server may know it.
-    fn name_upstream(&mut self, name: &[u8]) -> Option<(Vec<u8>, Bound)> {
+    fn name_upstream(&mut self, name: &[u8]) -> Option<(UpstreamName, Bound)> {
         let handle = self.handles.get(name)?;
         let described = handle.described;
         let mut statement = Arc::clone(&handle.statement);
@@ -174,23 +200,49 @@ impl Session {
             statement: Arc::clone(&statement),
             described,
         };
+        self.forget_outrun(&statement, key);
         let held = self.held.as_mut()?;
         if name.is_empty() {
             if held.upstream.unnamed != Some(key) {
                 held.upstream.unnamed = Some(key);
                 let plan = &statement.plan;
-                build::parse(&mut self.to_upstream, UNNAMED, &plan.text, &plan.types);
+                let text = self.text_upstream(plan);
+                build::parse(&mut self.to_upstream, UNNAMED, &text, &plan.types);
                 self.replies.push(Expect::Parse {
                     key,
                     name: None,
                     refusal: None,
                 });
             }
-            return Some((Vec::new(), bound));
+            return Some((UpstreamName::UNNAMED, bound));
         }
         let known = held.upstream.prepared.get(&key).copied();
         let number = known.unwrap_or_else(|| self.prepare_upstream(&statement, None));
-        Some((upstream_name(number), bound))
+        Some((UpstreamName::of(number), bound))
+    }
+
+    /// An `EXECUTE` was prepared with the name that its statement had then: if that is prepared under a later
+    /// one by now, or not at all, both have to be prepared again.
+    fn forget_outrun(&mut self, statement: &Statement, key: PreparedKey) {
+        let Some(executes) = &statement.plan.executes else {
+            return;
+        };
+        let inner = (executes.statement.id, self.settings.planner());
+        let Some(held) = &mut self.held else {
+            return;
+        };
+        let upstream = &mut *held.upstream;
+        if upstream.unnamed == Some(key) {
+            upstream.unnamed = None;
+        }
+        let outer = upstream.prepared.peek(&key).copied();
+        let inner = upstream.prepared.get(&inner).copied();
+        if let Some(outer) = outer
+            && inner.is_none_or(|inner| inner > outer)
+        {
+            upstream.prepared.pop(&key);
+            upstream.unclosed.push(outer);
+        }
     }
 
     pub(super) fn bind(&mut self, bind: Bind<'_>) {
@@ -218,7 +270,7 @@ impl Session {
             return None;
         }
         let (name, bound) = self.bound(bind.statement)?;
-        self.batch = None;
+        self.batch.forget();
         let tail = len - HEADER - bind.offset;
         let declared = 4 + bind.portal.len() + 1 + name.len() + 1 + tail;
         self.to_upstream.push(twinport_wire::pg::frontend::BIND);
@@ -239,9 +291,9 @@ impl Session {
     }
 
     /// The upstream name to bind or describe; `None` if the request was refused instead.
-    fn bound(&mut self, name: &[u8]) -> Option<(Vec<u8>, Option<Bound>)> {
+    fn bound(&mut self, name: &[u8]) -> Option<(UpstreamName, Option<Bound>)> {
         let Some((upstream_name, bound)) = self.name_upstream(name) else {
-            return Some((name.to_vec(), None));
+            return Some((UpstreamName::theirs(name), None));
         };
         if bound.statement.is_stale() && bound.described {
             // Another result type than the client was told of: it would decode rows wrongly.
@@ -313,7 +365,7 @@ impl Session {
             }
             _ => {
                 self.to_upstream.extend_from_slice(bytes);
-                self.replies.push(Expect::Close { shown: true });
+                self.replies.push(Expect::Close);
             }
         }
     }
@@ -331,12 +383,4 @@ impl Session {
             refusal: Some(refusal),
         });
     }
-}
-
-/// The name under which entry number `number` of a connection is prepared there.
-/// The name of a prepared statement upstream.
-pub(crate) fn upstream_name(number: u32) -> Vec<u8> {
-    let mut name = String::with_capacity(14);
-    let _ = write!(name, "_tp{number}");
-    name.into_bytes()
 }

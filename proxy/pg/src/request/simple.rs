@@ -1,5 +1,7 @@
 //! The simple protocol: Query.
 
+use std::borrow::Cow;
+
 use twinport_rewriter::scan::Effects;
 use twinport_wire::pg::backend::{Status, build as answer};
 use twinport_wire::pg::frontend::build;
@@ -16,7 +18,7 @@ pub(crate) const REFUSED: &[u8] = b"twinport refuses this statement";
 
 impl Session {
     pub(super) fn query(&mut self, text: &[u8], bytes: &[u8]) -> Did {
-        self.batch = None;
+        self.batch.forget();
         self.pool.stats().statements.add(1);
         if let Some(held) = &mut self.held {
             held.upstream.unnamed = None;
@@ -69,7 +71,18 @@ impl Session {
         }
         self.note_effects(plan.effects);
         self.start_clock(plan.timeout);
-        build::query(&mut self.to_upstream, &plan.text);
+        let text = match &plan.executes {
+            None => Cow::Borrowed(&*plan.text),
+            Some(executes) => {
+                let (name, fresh) = self.prepared_upstream(&executes.statement);
+                if fresh {
+                    build::sync(&mut self.to_upstream);
+                    self.replies.push(Expect::Sync { shown: false });
+                }
+                Cow::Owned(executes.with_name(&plan.text, &name))
+            }
+        };
+        build::query(&mut self.to_upstream, &text);
         self.replies.push(Expect::Query {
             refusal: None,
             json_tail: plan.json_tail,

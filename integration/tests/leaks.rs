@@ -1,0 +1,95 @@
+//! Clients cut at any byte leave nothing: no state, no connection, no memory. Alone in its process, so that its
+//! memory is its own.
+
+#[path = "pooling/raw.rs"]
+#[allow(dead_code, reason = "the tests of the pool use the rest")]
+mod raw;
+#[path = "pooling/support.rs"]
+#[allow(dead_code, reason = "the tests of the pool use the rest")]
+mod support;
+
+use anyhow::{Context, Result};
+use support::{Scene, eventually};
+
+/// So many clients are cut before the first count, which lets caches and allocators fill.
+const WARM_UP: usize = 150;
+
+/// So many between the counts.
+const CUTS: usize = 450;
+
+/// What may be more after them, in bytes: a few hundred for each.
+const SLACK: usize = CUTS * 1024;
+
+#[tokio::test]
+async fn clients_cut_at_any_byte_leave_nothing() -> Result<()> {
+    let scene = Scene::new(3).await?;
+    // A fixed walk over the lengths, so that a failure comes again.
+    let mut seed = 12345;
+    cut(&scene, &mut seed, WARM_UP).await?;
+    at_rest(&scene).await?;
+    let before = resident()?;
+    cut(&scene, &mut seed, CUTS).await?;
+    at_rest(&scene).await?;
+    let after = resident()?;
+    assert!(
+        after < before + SLACK,
+        "{before} bytes have become {after} by {CUTS} clients"
+    );
+    for _ in 0..6 {
+        let client = scene.client().await?;
+        let row = client
+            .query_one(
+                "SELECT current_setting('search_path'), (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM scratch)",
+                &[],
+            )
+            .await?;
+        assert_eq!(row.get::<_, String>(0), "\"$user\", public");
+        assert_eq!((row.get::<_, i64>(1), row.get::<_, i64>(2)), (0, 0));
+    }
+    Ok(())
+}
+
+/// Clients that leave state of every kind behind, if they get that far.
+async fn cut(scene: &Scene, seed: &mut u64, clients: usize) -> Result<()> {
+    for _ in 0..clients {
+        *seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let limit = usize::try_from(*seed >> 33)? % 1200;
+        let Ok((client, driven)) = scene.cut_after(limit).await else {
+            continue;
+        };
+        let _ = client
+            .batch_execute(
+                "SET search_path = tenant_a; CREATE TEMPORARY TABLE cut (id int); LISTEN cut",
+            )
+            .await;
+        let _ = client
+            .query("SELECT owner FROM secrets WHERE id = $1", &[&1])
+            .await;
+        let _ = client
+            .batch_execute("BEGIN; INSERT INTO public.scratch VALUES (1, 'undone')")
+            .await;
+        let _ = client.query("SELECT $1::text", &[&"x".repeat(300)]).await;
+        driven.abort();
+    }
+    Ok(())
+}
+
+async fn at_rest(scene: &Scene) -> Result<()> {
+    eventually("no client is left", async || Ok(scene.clients() == 0)).await?;
+    eventually("no transaction and no query is left", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'";
+        Ok(scene.admin.query_one(sql, &[]).await?.get::<_, i64>(0) == 0)
+    })
+    .await?;
+    assert!(scene.upstream().await? <= 4);
+    Ok(())
+}
+
+/// Bytes of this process in memory.
+fn resident() -> Result<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split(' ').nth(1).context("statm has another form")?;
+    Ok(pages.parse::<usize>()? * 4096)
+}
