@@ -105,6 +105,9 @@ pub(crate) fn hello(
         let names = offered.into_iter().flatten();
         for compressor in names.filter_map(|name| Compressor::by_name(name.as_str()?)) {
             agreed.push(compressor.name());
+            if !session.agreed.contains(&compressor) {
+                session.agreed.push(compressor);
+            }
         }
         out.append(cstr!("compression"), agreed);
     }

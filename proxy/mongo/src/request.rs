@@ -7,7 +7,7 @@ use twinport_core::sql::{Connection, Identity, Pending, Rows, SqlError};
 use twinport_wire::mongo::bson::RawDocument;
 use twinport_wire::mongo::compressed::{Compressed, is_never_compressed};
 use twinport_wire::mongo::document::{MAX_DEPTH, validate};
-use twinport_wire::mongo::frame::{MAX_LENGTH, OP_COMPRESSED, OP_QUERY};
+use twinport_wire::mongo::frame::{OP_COMPRESSED, OP_QUERY};
 use twinport_wire::mongo::query::Query;
 use twinport_wire::mongo::{Command, Frame, Message};
 
@@ -102,7 +102,9 @@ impl Session {
     /// Handles a message.
     pub(crate) async fn answer(&mut self, bytes: &[u8]) -> Answer {
         let mut room = Vec::new();
-        let opened = match open(bytes, &mut room) {
+        // What is compressed counts by what it becomes.
+        let limit = self.limit();
+        let opened = match open(bytes, &mut room, limit) {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::info!(peer = self.presence().peer, %error, "malformed message");
@@ -110,6 +112,16 @@ impl Session {
             }
         };
         let mut way = opened.way;
+        if way
+            .compressor
+            .is_some_and(|used| !self.agreed.contains(&used))
+        {
+            tracing::info!(
+                peer = self.presence().peer,
+                "a message compressed in a way that was not agreed on"
+            );
+            return Answer::Nothing.ending();
+        }
         let read = Command::read(opened.body);
         let name = read.as_ref().map_or("", |command| command.name);
         if is_never_compressed(name) {
@@ -182,6 +194,7 @@ impl Session {
         };
         let outcome = (entry.handler)(&mut context).await;
         let (place, spoiled) = (context.place, context.spoiled);
+        let outcome = outcome.map_err(|fault| late(fault, request));
         match place {
             Place::Free => outcome.map_err(|fault| retryable(fault, request)),
             Place::Within(within) if outcome.is_ok() && !spoiled => {
@@ -356,11 +369,15 @@ async fn within_bound<T>(
 }
 
 /// Takes a message apart; what was compressed is put into `room`.
-fn open<'a>(bytes: &'a [u8], room: &'a mut Vec<u8>) -> Result<Opened<'a>, twinport_wire::Error> {
+fn open<'a>(
+    bytes: &'a [u8],
+    room: &'a mut Vec<u8>,
+    limit: usize,
+) -> Result<Opened<'a>, twinport_wire::Error> {
     let incomplete = || twinport_wire::Error::expected("a whole message");
     let outer = Frame::first(bytes)?.ok_or_else(incomplete)?;
     let (frame, compressor) = if outer.header.op_code == OP_COMPRESSED {
-        let compressed = Compressed::decode(&outer, MAX_LENGTH)?;
+        let compressed = Compressed::decode(&outer, limit)?;
         compressed.decompress(room)?;
         let inner = Frame::first(room)?.ok_or_else(incomplete)?;
         (inner, Some(compressed.compressor))
@@ -422,6 +439,16 @@ fn retryable(fault: Fault, request: &Request<'_>) -> Fault {
     let numbered = command.txn_number.is_some() && !command.in_transaction();
     if numbered && may_pass(&fault) {
         fault.label(RETRYABLE_WRITE)
+    } else {
+        fault
+    }
+}
+
+/// The extension watches maxTimeMS too, and may be the first to see that it is over.
+fn late(fault: Fault, request: &Request<'_>) -> Fault {
+    let bounded = request.command.max_time_ms.is_some_and(|millis| millis > 0);
+    if bounded && fault.code == known::INTERRUPTED {
+        Fault::timed_out()
     } else {
         fault
     }

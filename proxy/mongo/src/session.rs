@@ -6,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use twinport_core::clients::{Activity, Presence};
 use twinport_core::sql::Identity;
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument};
+use twinport_wire::mongo::compressed::Compressor;
 use twinport_wire::mongo::frame::MAX_LENGTH;
 
 use crate::auth::Exchange;
@@ -39,6 +40,8 @@ pub struct Session {
     pub(crate) certificate: Option<CertificateDer<'static>>,
     /// Whether the client has said what it is; it may do so once.
     pub(crate) introduced: bool,
+    /// The compressors that `hello` has agreed on.
+    pub(crate) agreed: Vec<Compressor>,
     /// The number of our next message.
     next: i32,
 }
@@ -63,6 +66,7 @@ impl Session {
             presence,
             certificate,
             introduced: false,
+            agreed: vec![Compressor::Noop],
             next: 0,
         }
     }
@@ -91,14 +95,15 @@ impl Session {
 
     /// The next message; `None` ends the session.
     async fn listen(&mut self, channel: &mut Channel, heard: bool) -> Option<Vec<u8>> {
-        let (limit, bound) = {
+        let limit = self.limit();
+        let bound = {
             let current = self.wing.current();
+            let mongo = &current.mongo;
             match &self.login {
-                Login::Known(_) => (MAX_LENGTH, current.mongo.client_idle_timeout),
-                Login::Asking(_) => (STRANGER, Some(current.mongo.login_timeout)),
+                Login::Known(_) => mongo.client_idle_timeout,
                 // A driver's monitor never logs in, and may stay.
-                Login::Nobody if heard => (STRANGER, current.mongo.client_idle_timeout),
-                Login::Nobody => (STRANGER, Some(current.mongo.login_timeout)),
+                Login::Nobody if heard => mongo.client_idle_timeout,
+                Login::Asking(_) | Login::Nobody => Some(mongo.login_timeout),
             }
         };
         let draining = self.wing.drain.draining();
@@ -121,6 +126,14 @@ impl Session {
                 tracing::info!(peer = self.presence.peer, %error, "malformed message");
                 None
             }
+        }
+    }
+
+    /// Bytes of a message at most.
+    pub(crate) fn limit(&self) -> usize {
+        match &self.login {
+            Login::Known(_) => MAX_LENGTH,
+            Login::Asking(_) | Login::Nobody => STRANGER,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The database behind the port: which of DocumentDB's functions does what, and how writes are applied once.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use twinport_core::sql::{Connection, Identity, Rows, SqlError};
 
@@ -15,25 +15,49 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("documentdb.usefilebasedpersistedcursors", "on"),
 ];
 
-pub(crate) const INSERT: &str = "SELECT p_result, p_success FROM documentdb_api.insert($1, $2, $3)";
-pub(crate) const UPDATE: &str = "SELECT p_result, p_success FROM documentdb_api.update($1, $2, $3)";
-pub(crate) const DELETE: &str = "SELECT p_result, p_success FROM documentdb_api.delete($1, $2, $3)";
-pub(crate) const FIND_AND_MODIFY: &str =
-    "SELECT p_result, p_success FROM documentdb_api.find_and_modify($1, $2)";
+/// One of the writing functions.
+#[derive(Clone, Copy)]
+pub(crate) struct Write {
+    /// The write alone.
+    pub(crate) plain: &'static str,
+    /// With a record of what it did, by the `id` that is the last parameter: whoever sends it again gets that.
+    recorded: &'static str,
+    /// With the extension's own record, which covers a command of one write, sent again once.
+    numbered: &'static str,
+}
 
-/// The same writes, each with a record of what it did: whoever sends one again gets that.
-pub(crate) const INSERT_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.insert($1, $2, $3)) \
-     INSERT INTO twinport.retryable_writes (id, result, success) \
-     SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success";
-pub(crate) const UPDATE_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.update($1, $2, $3)) \
-     INSERT INTO twinport.retryable_writes (id, result, success) \
-     SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success";
-pub(crate) const DELETE_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.delete($1, $2, $3)) \
-     INSERT INTO twinport.retryable_writes (id, result, success) \
-     SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success";
-pub(crate) const FIND_AND_MODIFY_ONCE: &str = "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.find_and_modify($1, $2)) \
-     INSERT INTO twinport.retryable_writes (id, result, success) \
-     SELECT $3, p_result::bytea, p_success FROM done RETURNING result, success";
+pub(crate) const INSERT: Write = Write {
+    plain: "SELECT p_result, p_success FROM documentdb_api.insert($1, $2, $3)",
+    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.insert($1, $2, $3)) \
+         INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success",
+    numbered: "SELECT p_result, p_success \
+         FROM documentdb_api.insert($1, $2, $3, pg_catalog.encode($4, 'hex'))",
+};
+pub(crate) const UPDATE: Write = Write {
+    plain: "SELECT p_result, p_success FROM documentdb_api.update($1, $2, $3)",
+    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.update($1, $2, $3)) \
+         INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success",
+    numbered: "SELECT p_result, p_success \
+         FROM documentdb_api.update($1, $2, $3, pg_catalog.encode($4, 'hex'))",
+};
+pub(crate) const DELETE: Write = Write {
+    plain: "SELECT p_result, p_success FROM documentdb_api.delete($1, $2, $3)",
+    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.delete($1, $2, $3)) \
+         INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success",
+    numbered: "SELECT p_result, p_success \
+         FROM documentdb_api.delete($1, $2, $3, pg_catalog.encode($4, 'hex'))",
+};
+pub(crate) const FIND_AND_MODIFY: Write = Write {
+    plain: "SELECT p_result, p_success FROM documentdb_api.find_and_modify($1, $2)",
+    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.find_and_modify($1, $2)) \
+         INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $3, p_result::bytea, p_success FROM done RETURNING result, success",
+    numbered: "SELECT p_result, p_success \
+         FROM documentdb_api.find_and_modify($1, $2, pg_catalog.encode($3, 'hex'))",
+};
 
 pub(crate) const FIND: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
      FROM documentdb_api.find_cursor_first_page($1, $2)";
@@ -104,6 +128,7 @@ const SWEEP_EVERY: u32 = 10_000;
 #[derive(Default)]
 pub(crate) struct Ledger {
     written: AtomicU32,
+    told: AtomicBool,
 }
 
 impl Ledger {
@@ -111,15 +136,25 @@ impl Ledger {
     pub(crate) async fn once(
         &self,
         connection: &mut Box<dyn Connection>,
-        statement: &'static str,
+        write: Write,
         parameters: &[Option<&[u8]>],
         id: &[u8],
     ) -> Result<Rows, SqlError> {
-        let mut result = connection.run(statement, parameters).await;
+        let mut result = connection.run(write.recorded, parameters).await;
         if is_missing(&result) {
             // Two may make it at a time, and one of them fails: what counts is the second try.
             drop(connection.command(MAKE_RECORDS).await);
-            result = connection.run(statement, parameters).await;
+            result = connection.run(write.recorded, parameters).await;
+        }
+        if is_missing(&result) {
+            if !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "retried writes of several documents may be applied twice: the database user may not \
+                     make the table twinport.retryable_writes; GRANT CREATE ON DATABASE … TO it, or write \
+                     once as a user who may"
+                );
+            }
+            return connection.run(write.numbered, parameters).await;
         }
         if is_recorded(&result) {
             return connection.run(RECORDED, &[Some(id)]).await;
@@ -132,10 +167,11 @@ impl Ledger {
     }
 }
 
-/// Whether the table of records isn't there.
+/// Whether the table of records isn't there, or is not open to this user.
 fn is_missing(result: &Result<Rows, SqlError>) -> bool {
     matches!(result, Err(SqlError::Server { code, message, .. })
-        if matches!(&**code, "42P01" | "3F000") && message.contains("twinport"))
+        if matches!(&**code, "42P01" | "3F000" | "42501")
+            && (message.contains("twinport") || message.contains("retryable_writes")))
 }
 
 /// Whether the write has been applied before.

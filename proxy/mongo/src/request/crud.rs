@@ -9,15 +9,15 @@ use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
 
 pub(super) async fn insert(context: &mut Context<'_>) -> Outcome {
-    write(context, "documents", sql::INSERT, sql::INSERT_ONCE).await
+    write(context, "documents", sql::INSERT).await
 }
 
 pub(super) async fn update(context: &mut Context<'_>) -> Outcome {
-    write(context, "updates", sql::UPDATE, sql::UPDATE_ONCE).await
+    write(context, "updates", sql::UPDATE).await
 }
 
 pub(super) async fn delete(context: &mut Context<'_>) -> Outcome {
-    write(context, "deletes", sql::DELETE, sql::DELETE_ONCE).await
+    write(context, "deletes", sql::DELETE).await
 }
 
 pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
@@ -25,13 +25,7 @@ pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
     let body = modern(context)?;
     let body = body.as_ref().map_or(request.body(), |body| body.as_bytes());
     let parameters = [Some(request.database.as_bytes()), Some(body)];
-    let rows = apply(
-        context,
-        sql::FIND_AND_MODIFY,
-        sql::FIND_AND_MODIFY_ONCE,
-        &parameters,
-    )
-    .await?;
+    let rows = apply(context, sql::FIND_AND_MODIFY, &parameters).await?;
     Reply::row(rows, 0)
 }
 
@@ -58,12 +52,7 @@ fn modern(context: &Context<'_>) -> Result<Option<RawDocumentBuf>, Fault> {
     Ok(Some(out))
 }
 
-async fn write(
-    context: &mut Context<'_>,
-    sequence: &str,
-    plain: &'static str,
-    once: &'static str,
-) -> Outcome {
+async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> Outcome {
     let request = context.request;
     request.collection()?;
     let parameters = [
@@ -71,7 +60,7 @@ async fn write(
         Some(request.body()),
         request.sequence(sequence),
     ];
-    let rows = apply(context, plain, once, &parameters).await?;
+    let rows = apply(context, write, &parameters).await?;
     let (reply, failed) = write_result(rows)?;
     // As MongoDB does: a write that fails ends the transaction, though the answer tells of it inside; a conflict
     // is the whole command's.
@@ -87,13 +76,12 @@ async fn write(
 /// Runs a write; one that may be sent again is recorded, so that it is applied once.
 async fn apply(
     context: &mut Context<'_>,
-    plain: &'static str,
-    once: &'static str,
+    write: sql::Write,
     parameters: &[Option<&[u8]>],
 ) -> Result<Rows, Fault> {
     let command = &context.request.command;
     let (Some(number), Place::Free) = (command.txn_number, &context.place) else {
-        return context.call(plain, parameters).await;
+        return context.call(write.plain, parameters).await;
     };
     let (user, session) = context.session.owner(command)?;
     let mut id = Vec::with_capacity(user.len() + 25);
@@ -105,7 +93,7 @@ async fn apply(
     recorded.push(Some(&id));
     let mut connection = context.lease().await?;
     let ledger = &context.session.wing.ledger;
-    let work = ledger.once(&mut connection, once, &recorded, &id);
+    let work = ledger.once(&mut connection, write, &recorded, &id);
     let (rows, connection) = settle(within_bound_sql(context.bound(), work).await, connection)?;
     connection.release();
     Ok(rows)
