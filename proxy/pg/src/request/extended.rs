@@ -141,7 +141,9 @@ impl Session {
     /// Sends a Parse under a name of ours; the least used name goes when there are too many.
     fn prepare_upstream(&mut self, statement: &Arc<Statement>, shown: Option<&[u8]>) -> u32 {
         let key = (statement.id, self.settings.planner());
-        let capacity = self.pool.settings().prepared_statements.max(1);
+        // An EXECUTE is no use without what it executes.
+        let least = 1 + usize::from(statement.plan.executes.is_some());
+        let capacity = self.pool.settings().prepared_statements.max(least);
         let text = self.text_upstream(&statement.plan);
         let Some(held) = &mut self.held else {
             return 0;
