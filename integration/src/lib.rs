@@ -6,6 +6,7 @@
 
 mod address;
 pub mod drivers;
+pub mod mongo;
 mod port;
 mod suite;
 mod world;

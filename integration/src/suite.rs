@@ -39,7 +39,19 @@ impl Suite {
     /// When a check failed, is missing or unknown, or the program could not be run or did not end
     /// as it said.
     pub async fn run(&self, target: &Target) -> Result<()> {
-        let output = self.output(target).await?;
+        self.run_in(&target.environment(), target.annotated).await
+    }
+
+    /// As [`Suite::run`], with the environment variables that name the target.
+    ///
+    /// # Errors
+    /// As [`Suite::run`].
+    pub async fn run_in(
+        &self,
+        environment: &[(&'static str, String)],
+        annotated: bool,
+    ) -> Result<()> {
+        let output = self.output(environment).await?;
         let text = String::from_utf8_lossy(&output.stdout);
         let details = String::from_utf8_lossy(&output.stderr);
         let failed: Vec<_> = text
@@ -54,7 +66,7 @@ impl Suite {
         );
         let reported = names(&text);
         let mut expected: BTreeSet<_> = self.checks.iter().copied().collect();
-        if target.annotated {
+        if annotated {
             expected.extend(self.annotated);
         }
         let missing: Vec<_> = expected.difference(&reported).collect();
@@ -73,7 +85,7 @@ impl Suite {
         Ok(())
     }
 
-    async fn output(&self, target: &Target) -> Result<std::process::Output> {
+    async fn output(&self, environment: &[(&'static str, String)]) -> Result<std::process::Output> {
         let drivers = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers");
         let cache = cache()?;
         let mut words = self
@@ -85,7 +97,7 @@ impl Suite {
         command
             .args(words)
             .current_dir(drivers.join(self.folder))
-            .envs(target.environment())
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         for name in ["PGPASSWORD", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE"] {

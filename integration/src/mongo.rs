@@ -1,0 +1,9 @@
+//! The MongoDB port's world: a private Postgres with DocumentDB, the proxy before it, and the suites
+//! of MongoDB drivers.
+
+pub mod drivers;
+mod port;
+mod world;
+
+pub use port::MongoPort;
+pub use world::{MongoWorld, OTHER, OTHER_PASSWORD};

@@ -1,0 +1,131 @@
+//! The proxy's MongoDB port in front of a [`MongoWorld`], in this process.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use twinport::Running;
+use twinport_config::Settings;
+
+use super::{MongoWorld, OTHER, OTHER_PASSWORD};
+use crate::{PASSWORD, USER};
+
+/// How the collections of the suites relate to one another.
+const RELATIONS: &str = "";
+
+/// A proxy with a MongoDB port. Stop it with [`MongoPort::stop`].
+pub struct MongoPort {
+    /// The server, for what tests look at from inside.
+    pub running: Running,
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    ca: String,
+}
+
+impl MongoPort {
+    /// Starts a proxy with this many upstream connections.
+    ///
+    /// # Errors
+    /// When the settings are refused or the port can't be listened on.
+    pub async fn start(world: &MongoWorld, pool: usize) -> Result<Self> {
+        Self::with(world, pool, "").await
+    }
+
+    /// Starts a proxy whose `[mongo]` has further lines.
+    ///
+    /// # Errors
+    /// When the settings are refused or the port can't be listened on.
+    pub async fn with(world: &MongoWorld, pool: usize, lines: &str) -> Result<Self> {
+        let settings = Settings::parse(&settings(world, pool, lines)?, "test.toml")?;
+        let running = twinport::start(settings).await?;
+        let port = running
+            .mongo
+            .first()
+            .context("the proxy has no MongoDB port")?
+            .port();
+        Ok(Self {
+            running,
+            port,
+            ca: world.ca().display().to_string(),
+        })
+    }
+
+    /// A connection string with TLS and every check of the certificate.
+    pub fn url(&self, user: &str, password: &str) -> String {
+        format!(
+            "mongodb://{user}:{password}@localhost:{}/?tls=true&tlsCAFile={}",
+            self.port, self.ca
+        )
+    }
+
+    /// The environment variables of the contract with the suites.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let url = self.url(USER, PASSWORD);
+        vec![
+            ("TWINPORT_TEST_URL", url.clone()),
+            ("TWINPORT_TEST_SINGLE_URL", url.clone()),
+            ("TWINPORT_TEST_DIRECT_URL", url),
+            ("TWINPORT_TEST_OTHER_URL", self.url(OTHER, OTHER_PASSWORD)),
+            ("TWINPORT_TEST_CA", self.ca.clone()),
+            (
+                "TWINPORT_TEST_ANNOTATED",
+                u8::from(!RELATIONS.is_empty()).to_string(),
+            ),
+        ]
+    }
+
+    /// Are directives understood there?
+    pub const fn annotated(&self) -> bool {
+        !RELATIONS.is_empty()
+    }
+
+    /// Ends the proxy; what still runs is cut off soon.
+    pub async fn stop(self) {
+        self.running.finish(Duration::from_secs(1)).await;
+    }
+}
+
+/// TLS and SCRAM on both sides; upstream as the superuser, in pools that both ports share.
+fn settings(world: &MongoWorld, pool: usize, lines: &str) -> Result<String> {
+    let identity = world.authority()?.server(&["localhost", "127.0.0.1"])?;
+    let (certificate, key) = (
+        world.folder().join("port.crt"),
+        world.folder().join("port.key"),
+    );
+    fs::write(&certificate, identity.certificate)?;
+    fs::write(&key, identity.key)?;
+    let upstream = format!(
+        "postgres://{superuser}:{password}@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={ca}",
+        superuser = world.server.superuser(),
+        password = world.server.password(),
+        port = world.server.port(),
+        ca = world.ca().display(),
+    );
+    Ok(format!(
+        r#"
+            [postgres]
+            listen = ["127.0.0.1:0"]
+            [admin]
+            http = "off"
+            [pool]
+            size = {pool}
+            [users.{USER}]
+            password = "{PASSWORD}"
+            [users.{OTHER}]
+            password = "{OTHER_PASSWORD}"
+            [mongo.tls]
+            mode = "require"
+            certificate = "{certificate}"
+            key = "{key}"
+            {RELATIONS}
+            [mongo]
+            listen = ["127.0.0.1:0"]
+            upstream = "{upstream}"
+            {lines}
+            [databases.postgres]
+            url = "{upstream}"
+            "#,
+        certificate = certificate.display(),
+        key = key.display(),
+    ))
+}

@@ -1,0 +1,47 @@
+//! Every MongoDB driver's suite through the port, on Postgres with DocumentDB.
+
+#[path = "mongo_drivers/rust.rs"]
+mod rust_suite;
+
+use anyhow::Result;
+use twinport_integration::Suite;
+use twinport_integration::mongo::{MongoPort, MongoWorld, drivers};
+
+/// Fewer connections than the suites have clients.
+const POOL: usize = 4;
+
+async fn port(suite: Suite) -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let port = MongoPort::start(&world, POOL).await?;
+    let result = suite.run_in(&port.environment(), port.annotated()).await;
+    port.stop().await;
+    result
+}
+
+macro_rules! suites {
+    ($($name:ident: $suite:expr,)*) => {
+        $(#[tokio::test]
+        async fn $name() -> Result<()> {
+            port($suite).await
+        })*
+    };
+}
+
+suites! {
+    pymongo: drivers::PYMONGO,
+    node: drivers::NODE,
+    mongoose: drivers::MONGOOSE,
+    mongosh: drivers::MONGOSH,
+    go: drivers::GO,
+    java: drivers::JAVA,
+    beanie: drivers::BEANIE,
+}
+
+#[tokio::test]
+async fn rust() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let port = MongoPort::start(&world, POOL).await?;
+    let result = rust_suite::suite(&port).await;
+    port.stop().await;
+    result
+}
