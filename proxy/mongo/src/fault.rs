@@ -196,14 +196,14 @@ pub(crate) fn duplicate(code: i32, message: String, detail: Option<&str>) -> Str
 
 impl From<&twinport_rewriter::Error> for Fault {
     fn from(error: &twinport_rewriter::Error) -> Self {
-        let code = if error.is_not_supported() {
-            known::NOT_IMPLEMENTED
-        } else if error.is_syntax() {
-            known::FAILED_TO_PARSE
-        } else {
-            known::BAD_VALUE
+        let message = error.message();
+        let fault = match error.position() {
+            Some(at) => Self::new(
+                error.mongo_code(),
+                format_args!("{message}, at character {at} of the comment"),
+            ),
+            None => Self::new(error.mongo_code(), message),
         };
-        let fault = Self::new(code, error.message());
         match error.hint() {
             Some(hint) => fault.hint(hint),
             None => fault,

@@ -7,6 +7,7 @@
 //! Postgres is reached through [`twinport_core::sql`]: nothing here knows the other wing.
 
 pub mod auth;
+mod catalogs;
 pub mod fault;
 pub mod handles;
 pub mod handshake;

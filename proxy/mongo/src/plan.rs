@@ -1,37 +1,95 @@
 //! What becomes of an annotated command: directives in `comment` are found here and answered or rewritten.
 
-use twinport_rewriter::directive;
-use twinport_wire::mongo::bson::RawBsonRef;
+use twinport_rewriter::mongo::{self, Answer, Context, Rewrite, Sections, Sequence};
 use twinport_wire::mongo::{Command, document};
 
-use crate::fault::{Fault, known};
+use crate::fault::Fault;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::session::Session;
 
+/// The sections that commands have: each command one of them at most.
+const SECTIONS: [&str; 3] = ["documents", "updates", "deletes"];
+
 /// The stage of directives: what a command becomes by them, or `None` where it has none.
 pub(crate) async fn directives(
-    _session: &Session,
+    session: &Session,
     request: &Request<'_>,
 ) -> Result<Option<Rewritten>, Fault> {
-    let Some(RawBsonRef::String(comment)) = request.command.comment else {
-        return Ok(None);
-    };
-    if !directive::is_annotation(comment) {
+    let command = &request.command;
+    // An `explain` may have its comment inside.
+    if command.comment.is_none() && command.name != "explain" {
         return Ok(None);
     }
-    directive::parse(comment).map_err(|error| Fault::from(&error))?;
-    Err(Fault::new(
-        known::NOT_IMPLEMENTED,
-        "directives in MongoDB commands are not built yet",
-    )
-    .hint("Remove the @ from the comment"))
+    let sections: Vec<Sequence<'_>> = SECTIONS
+        .into_iter()
+        .filter_map(|identifier| {
+            Some(Sequence {
+                identifier,
+                documents: request.sequence(identifier)?,
+            })
+        })
+        .collect();
+    let found = mongo::read(command.body, &sections).map_err(|error| Fault::from(&error))?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let rewrite = rewrite(session, request, &found).await?;
+    if !rewrite.lookups.is_empty() {
+        let identity = session.known(command.name)?;
+        session
+            .wing
+            .examine(identity, request.database, rewrite.lookups);
+    }
+    let sequence = match rewrite.sections {
+        Sections::Updates(updates) => Some(("updates", updates)),
+        Sections::Unchanged => SECTIONS
+            .into_iter()
+            .find_map(|name| Some((name, request.sequence(name)?.to_vec()))),
+    };
+    Ok(Some(Rewritten {
+        body: rewrite.body.into_bytes(),
+        sequence,
+        answer: rewrite.answer,
+    }))
+}
+
+async fn rewrite(
+    session: &Session,
+    request: &Request<'_>,
+    found: &mongo::Request<'_>,
+) -> Result<Rewrite, Fault> {
+    let current = session.wing.current();
+    let carry_out = |unique_indexes| {
+        found.rewrite(&Context {
+            relations: &current.relations,
+            unique_indexes,
+        })
+    };
+    let Some(collection) = found.upserts_into() else {
+        return carry_out(&[]).map_err(|error| Fault::from(&error));
+    };
+    let (wing, identity) = (&session.wing, session.known(request.command.name)?);
+    let known = wing
+        .unique_indexes(identity, request.database, collection, false)
+        .await?;
+    match carry_out(&known.indexes) {
+        // It may have been made a moment ago.
+        Err(_) if known.remembered => {
+            let known = wing
+                .unique_indexes(identity, request.database, collection, true)
+                .await?;
+            carry_out(&known.indexes).map_err(|error| Fault::from(&error))
+        }
+        other => other.map_err(|error| Fault::from(&error)),
+    }
 }
 
 /// A command that stands in the place of the client's.
 pub(crate) struct Rewritten {
     body: Vec<u8>,
     sequence: Option<(&'static str, Vec<u8>)>,
+    answer: Answer,
 }
 
 impl Rewritten {
@@ -56,6 +114,11 @@ impl Rewritten {
 
     /// The answer as the client's own command has it.
     pub(crate) fn reshape(self, reply: Reply) -> Result<Reply, Fault> {
-        Ok(reply)
+        match self.answer {
+            Answer::AsItIs => Ok(reply),
+            Answer::Insert => mongo::insert_answer(reply.document()?)
+                .map(Reply::Document)
+                .map_err(|error| Fault::from(&error)),
+        }
     }
 }

@@ -13,9 +13,11 @@ use twinport_core::sql::Gateway;
 use twinport_core::stats::ServerStats;
 use twinport_core::stream::Stream;
 use twinport_core::tls::{ClientAuth, ServerFiles, ServerTls, TlsError};
+use twinport_rewriter::mongo::Relations;
 use twinport_wire::mongo::bson::oid::ObjectId;
 
 use crate::auth::{Keyring, Policy};
+use crate::catalogs::{self, Catalogs};
 use crate::handles::Cursors;
 use crate::handshake::Gate;
 use crate::login;
@@ -36,6 +38,7 @@ pub struct Wing {
     pub(crate) cursors: Cursors,
     pub(crate) transactions: Transactions,
     pub(crate) ledger: Ledger,
+    pub(crate) catalogs: Catalogs,
     pub(crate) stats: Arc<ServerStats>,
     pub(crate) drain: Drain,
     /// What tells this process from another to clients behind a balancer.
@@ -47,6 +50,17 @@ pub struct Wing {
 pub(crate) struct Current {
     pub(crate) settings: Settings,
     pub(crate) mongo: Mongo,
+    pub(crate) relations: Relations,
+}
+
+impl Current {
+    fn of(settings: Settings, mongo: Mongo) -> Self {
+        Self {
+            relations: catalogs::relations(&mongo.relations),
+            settings,
+            mongo,
+        }
+    }
 }
 
 /// Why the wing can't start, or take new settings.
@@ -76,11 +90,12 @@ impl Wing {
             cursors: Cursors::default(),
             transactions: Transactions::default(),
             ledger: Ledger::default(),
+            catalogs: Catalogs::default(),
             stats: Arc::default(),
             drain,
             service: ObjectId::new(),
             connections: AtomicI32::new(0),
-            current: ArcSwap::from_pointee(Current { settings, mongo }),
+            current: ArcSwap::from_pointee(Current::of(settings, mongo)),
         });
         tokio::spawn(upkeep(Arc::downgrade(&wing)));
         Ok(Some(wing))
@@ -128,7 +143,7 @@ impl Wing {
         let mongo = settings.mongo.clone();
         let mongo = mongo.unwrap_or_else(|| self.current.load().mongo.clone());
         self.gate.store(Arc::new(gate(&mongo)?));
-        self.current.store(Arc::new(Current { settings, mongo }));
+        self.current.store(Arc::new(Current::of(settings, mongo)));
         Ok(())
     }
 

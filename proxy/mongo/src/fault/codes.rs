@@ -80,7 +80,6 @@ pub(crate) mod known {
     pub(crate) const EXCEEDED_MEMORY_LIMIT: i32 = 146;
     pub(crate) const CLIENT_METADATA_CANNOT_BE_MUTATED: i32 = 186;
     pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
-    pub(crate) const NOT_IMPLEMENTED: i32 = 238;
     pub(crate) const NO_SUCH_TRANSACTION: i32 = 251;
     pub(crate) const TRANSACTION_COMMITTED: i32 = 256;
     pub(crate) const OPERATION_NOT_SUPPORTED_IN_TRANSACTION: i32 = 263;
