@@ -11,7 +11,16 @@ use super::{MongoWorld, OTHER, OTHER_PASSWORD};
 use crate::{PASSWORD, USER};
 
 /// How the collections of the suites relate to one another.
-const RELATIONS: &str = "";
+const RELATIONS: &str = r#"
+            [mongo.relations.authors.books]
+            target = "books"
+            kind = "many"
+            foreign = "author_id"
+            [mongo.relations.books.author]
+            target = "authors"
+            kind = "one"
+            local = "author_id"
+"#;
 
 /// A proxy with a MongoDB port. Stop it with [`MongoPort::stop`].
 pub struct MongoPort {
