@@ -39,4 +39,8 @@ pub struct Rewrite {
     /// How many of the answer's last columns hold JSON under the type `text`, to be described as `json`; 0 unless
     /// [`pg::JsonColumns::Text`] was asked for.
     pub text_as_json: usize,
+    /// What becomes of the answer's last columns, which are packed; none unless [`pg::JsonColumns::Packed`] was asked
+    /// for. A text of several statements, and one inside `DECLARE`, `PREPARE` or `EXPLAIN`, has none: its columns
+    /// are `json` already.
+    pub folds: Vec<pg::fold::Fold>,
 }

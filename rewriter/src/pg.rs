@@ -4,6 +4,7 @@
 //! by its tokens and change it by insertions, so that what they don't know of stays as it was written.
 
 mod cursor;
+pub mod fold;
 mod from;
 mod include;
 mod insert;
@@ -33,6 +34,9 @@ pub enum JsonColumns {
     /// description of the answer's last [`Rewrite::text_as_json`] columns from `text` (oid 25) to `json` (oid 114).
     /// Text and binary format of the two types are the same bytes.
     Text,
+    /// As `bytea` that holds the related rows' values, which [`Rewrite::folds`] make JSON of: the least work for the
+    /// server. For whoever changes the answer's rows, and its description from `bytea` (oid 17) to `json`.
+    Packed,
 }
 
 /// Carries out the directives in a statement's annotations, or in those of several statements with
@@ -89,6 +93,7 @@ fn run(sql: &str, cx: &Context<'_>, json: JsonColumns) -> Result<Rewrite, Error>
         edits: Vec::new(),
         timeout: None,
         text_as_json: 0,
+        folds: Vec::new(),
     };
     for statement in statements {
         let wanted = Wanted::of(directives_of(sql, &statement)?)?;
@@ -98,6 +103,7 @@ fn run(sql: &str, cx: &Context<'_>, json: JsonColumns) -> Result<Rewrite, Error>
         sql: splice(sql, work.edits),
         timeout: work.timeout,
         text_as_json: work.text_as_json,
+        folds: work.folds,
     })
 }
 
@@ -112,6 +118,7 @@ struct Work {
     edits: Vec<Edit>,
     timeout: Option<Duration>,
     text_as_json: usize,
+    folds: Vec<fold::Fold>,
 }
 
 /// All that one statement's annotations ask for.
@@ -191,8 +198,9 @@ impl Work {
             };
             let added = include::apply(&cursor, &main, include, json, cx, &mut self.edits)?;
             if json == JsonColumns::Text {
-                self.text_as_json = added;
+                self.text_as_json = added.columns;
             }
+            self.folds = added.folds;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod catalog;
 use std::collections::HashSet;
 
 use proptest::prelude::*;
+use twinport_rewriter::pg::fold::Fold;
 use twinport_rewriter::pg::{JsonColumns, annotations, rewrite_with};
 use twinport_rewriter::scan::{Effects, scan};
 use twinport_rewriter::{Context, directive};
@@ -93,6 +94,28 @@ fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), soup(), annotated()]
 }
 
+fn any_json() -> impl Strategy<Value = JsonColumns> {
+    prop::sample::select(vec![
+        JsonColumns::Cast,
+        JsonColumns::Text,
+        JsonColumns::Packed,
+    ])
+}
+
+/// How the samples of an author, who has a value of each type, are read.
+fn fold_of_samples() -> Option<Fold> {
+    let catalog = catalog::catalog();
+    let cx = Context {
+        catalog: &catalog,
+        search_path: &["public".to_owned()],
+        server_version: 150_000,
+        standard_conforming_strings: true,
+    };
+    let sql = "/* @include(samples, books.publisher, books.reviews) */ SELECT id FROM author";
+    let rewritten = rewrite_with(sql, &cx, JsonColumns::Packed).ok()?;
+    rewritten.folds.into_iter().next()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -114,7 +137,16 @@ proptest! {
     }
 
     #[test]
-    fn rewriting_never_panics(sql in any_text(), standard in any::<bool>(), text in any::<bool>()) {
+    fn folding_never_panics(mut packed in prop::collection::vec(prop_oneof![0..3_u8, any::<u8>()], 0..400)) {
+        let fold = fold_of_samples();
+        if let Some(first) = packed.first_mut() {
+            *first = 1;
+        }
+        let _ = fold.unwrap().json(Some(&packed), &mut Vec::new());
+    }
+
+    #[test]
+    fn rewriting_never_panics(sql in any_text(), standard in any::<bool>(), json in any_json()) {
         let catalog = catalog::catalog();
         let path = ["public".to_owned()];
         let cx = Context {
@@ -123,7 +155,6 @@ proptest! {
             server_version: 150_000,
             standard_conforming_strings: standard,
         };
-        let json = if text { JsonColumns::Text } else { JsonColumns::Cast };
         match rewrite_with(&sql, &cx, json) {
             Ok(rewritten) if !sql.contains('@') => prop_assert_eq!(rewritten.sql, sql),
             Ok(rewritten) => prop_assert!(rewritten.sql.len() >= sql.len()),

@@ -21,15 +21,7 @@ fn run(case: &Case, catalog: &Catalog) -> Result<Rewrite, Error> {
         server_version: case.version.unwrap_or(150_000),
         standard_conforming_strings: !case.legacy_strings,
     };
-    rewrite_with(
-        &case.statement,
-        &cx,
-        if case.text {
-            JsonColumns::Text
-        } else {
-            JsonColumns::Cast
-        },
-    )
+    rewrite_with(&case.statement, &cx, case.json.unwrap_or(JsonColumns::Cast))
 }
 
 fn shown(case: &Case, result: Result<Rewrite, Error>) -> String {
@@ -39,7 +31,7 @@ fn shown(case: &Case, result: Result<Rewrite, Error>) -> String {
             sql,
             timeout,
             text_as_json,
-            ..
+            folds,
         }) => {
             let sql = if sql == case.statement {
                 "(unchanged)"
@@ -52,6 +44,9 @@ fn shown(case: &Case, result: Result<Rewrite, Error>) -> String {
             }
             if text_as_json > 0 {
                 let _ = writeln!(out, "text as json: {text_as_json}");
+            }
+            for fold in folds {
+                let _ = writeln!(out, "fold: {fold}");
             }
         }
         Err(error) => {
@@ -106,6 +101,7 @@ files! {
     annotations,
     include_clauses,
     include_names,
+    include_packed,
     include_refused,
     include_to_many,
     include_to_one,

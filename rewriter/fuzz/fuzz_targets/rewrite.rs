@@ -14,8 +14,8 @@ use twinport_rewriter::pg::{JsonColumns, rewrite_with};
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(catalog::catalog);
 
-fuzz_target!(|input: (bool, bool, &str)| {
-    let (standard, text, sql) = input;
+fuzz_target!(|input: (bool, u8, &str)| {
+    let (standard, json, sql) = input;
     let path = ["public".to_owned()];
     let cx = Context {
         catalog: &CATALOG,
@@ -23,7 +23,11 @@ fuzz_target!(|input: (bool, bool, &str)| {
         server_version: 150_000,
         standard_conforming_strings: standard,
     };
-    let json = if text { JsonColumns::Text } else { JsonColumns::Cast };
+    let json = match json % 3 {
+        0 => JsonColumns::Cast,
+        1 => JsonColumns::Text,
+        _ => JsonColumns::Packed,
+    };
     match rewrite_with(sql, &cx, json) {
         Ok(rewritten) => assert!(rewritten.sql.len() >= sql.len()),
         Err(error) => {

@@ -30,11 +30,13 @@
 mod emit;
 mod encode;
 mod filter;
+mod pack;
 mod plan;
 
 use orm_schema::{RelationKind, Table, TableKind};
 
 use super::cursor::{Cursor, quoted};
+use super::fold::Fold;
 use super::from::TableRef;
 use super::label::Label;
 use super::main_clause::Main;
@@ -44,10 +46,17 @@ use crate::Context;
 use crate::directive::Include;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::suggestion;
-use emit::Emitter;
+use emit::{Emitter, Form};
 use plan::{Load, Planner};
 
-/// Plans the edits that carry out an `@include`; gives the number of columns added.
+/// The columns that an `@include` adds.
+pub(super) struct Added {
+    pub(super) columns: usize,
+    /// How each is read, if they are packed.
+    pub(super) folds: Vec<Fold>,
+}
+
+/// Plans the edits that carry out an `@include`.
 pub(super) fn apply(
     cursor: &Cursor<'_>,
     main: &Main,
@@ -55,7 +64,7 @@ pub(super) fn apply(
     json: JsonColumns,
     cx: &Context<'_>,
     edits: &mut Vec<Edit>,
-) -> Result<usize, Error> {
+) -> Result<Added, Error> {
     let select = outline(cursor, main)?;
     let table = base_table(&select, cx)?;
     let mut planner = Planner::new(cursor.sql, *cx);
@@ -64,7 +73,11 @@ pub(super) fn apply(
     for (load, node) in loads.iter().zip(&include.nodes) {
         check_label(&select, load, node.relation.at, cx)?;
     }
-    let mut emitter = Emitter::new(*cx, planner.into_aliases());
+    let form = match json {
+        JsonColumns::Packed => Form::Packed,
+        JsonColumns::Cast | JsonColumns::Text => Form::Json,
+    };
+    let mut emitter = Emitter::new(*cx, planner.into_aliases(), form);
     let parent = select.base.handle_name();
     let mut columns = Vec::new();
     let mut joins = String::new();
@@ -83,7 +96,7 @@ pub(super) fn apply(
         };
         let value = match json {
             JsonColumns::Cast => format!("{value}::json"),
-            JsonColumns::Text => value,
+            JsonColumns::Text | JsonColumns::Packed => value,
         };
         columns.push(format!("{value} AS {}", quoted(&load.relation.name)));
     }
@@ -95,7 +108,17 @@ pub(super) fn apply(
         at: select.list_end,
         text: format!("{comma}{}", columns.join(", ")),
     });
-    Ok(columns.len())
+    let folds = match form {
+        Form::Json => Vec::new(),
+        Form::Packed => loads
+            .iter()
+            .map(|load| pack::fold(load, cx.catalog))
+            .collect(),
+    };
+    Ok(Added {
+        columns: columns.len(),
+        folds,
+    })
 }
 
 fn base_table<'c>(select: &Select, cx: &Context<'c>) -> Result<&'c Table, Error> {

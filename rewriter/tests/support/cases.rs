@@ -6,6 +6,8 @@
 //! - `# expect`: a plain statement that gives the same rows;
 //! - `# after` and `# state`: a query to run afterwards, and a plain statement that gives what it must find.
 
+use twinport_rewriter::pg::JsonColumns;
+
 /// One case.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Case {
@@ -15,8 +17,8 @@ pub(crate) struct Case {
     pub(crate) path: Vec<String>,
     pub(crate) version: Option<u32>,
     pub(crate) legacy_strings: bool,
-    /// Whether JSON comes out as text.
-    pub(crate) text: bool,
+    /// How JSON comes out, if not as `json`.
+    pub(crate) json: Option<JsonColumns>,
     /// Values for the parameters, as SQL.
     pub(crate) params: Option<String>,
     pub(crate) expect: Option<String>,
@@ -61,7 +63,13 @@ pub(crate) fn read(file: &str) -> Result<Vec<Case>, String> {
                 case.version = Some(value.parse().map_err(|_| format!("version {value}"))?);
             }
             "strings" => case.legacy_strings = value == "legacy",
-            "json" => case.text = value == "text",
+            "json" => {
+                case.json = match value {
+                    "text" => Some(JsonColumns::Text),
+                    "packed" => Some(JsonColumns::Packed),
+                    other => return Err(format!("json {other}")),
+                };
+            }
             "params" => case.params = Some(value.to_owned()),
             "expect" | "after" | "state" => section = key,
             other => return Err(format!("unknown mark \"{other}\"")),

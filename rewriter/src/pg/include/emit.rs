@@ -5,14 +5,25 @@ use std::collections::HashMap;
 use orm_schema::{Catalog, ColumnPair, RelationKind, Table};
 
 use super::encode;
+use super::pack::{self, END, MARK, NOTHING};
 use super::plan::{Aliases, Load, reference};
 use crate::Context;
 use crate::pg::cursor::{literal, quoted};
+
+/// What the server makes of related rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// JSON text.
+    Json,
+    /// Bytes for a [`Fold`](crate::pg::fold::Fold).
+    Packed,
+}
 
 /// Writes loads as SQL.
 pub(super) struct Emitter<'c> {
     catalog: &'c Catalog,
     version: u32,
+    form: Form,
     aliases: Aliases,
 }
 
@@ -20,7 +31,7 @@ pub(super) struct Emitter<'c> {
 pub(super) struct Joined {
     /// `LEFT JOIN (…) AS … ON …`.
     pub(super) join: String,
-    /// The JSON text of the related rows, or NULL if there is none and the relation is to-one.
+    /// The related rows: of a to-one relation with none, NULL.
     pub(super) value: String,
 }
 
@@ -48,21 +59,21 @@ impl Row {
 }
 
 impl<'c> Emitter<'c> {
-    pub(super) fn new(cx: Context<'c>, aliases: Aliases) -> Self {
+    pub(super) fn new(cx: Context<'c>, aliases: Aliases, form: Form) -> Self {
         Self {
             catalog: cx.catalog,
             version: cx.server_version,
+            form,
             aliases,
         }
     }
 
-    /// The value of a load for one parent row, as a subquery that gives JSON text: an array, or an object
-    /// or NULL.
+    /// The value of a load for one parent row, as a subquery that gives an array, or an object or NULL.
     pub(super) fn correlated(&mut self, load: &Load<'c>, parent: &str) -> String {
-        self.correlated_to(load, &Row::of(parent))
+        self.correlated_to(load, &Row::of(parent), Place::Column)
     }
 
-    fn correlated_to(&mut self, load: &Load<'c>, parent: &Row) -> String {
+    fn correlated_to(&mut self, load: &Load<'c>, parent: &Row, place: Place) -> String {
         let object = self.object(load, &Row::of(&load.alias));
         let (from, keys) = self.source(load);
         let matches = keys
@@ -71,20 +82,22 @@ impl<'c> Emitter<'c> {
             .map(|(key, pair)| format!("{key} = {}", parent.column(&pair.local)));
         let condition = conjunction(matches, load);
         if !load.relation.is_to_many() {
-            return format!("(SELECT {object} FROM {from} WHERE {condition})");
+            let row = self.row(object);
+            return format!("(SELECT {row} FROM {from} WHERE {condition})");
         }
         let order = order_by(load);
+        let comma = self.comma();
         match load.limit {
             None => format!(
                 "(SELECT {} FROM {from} WHERE {condition})",
-                array(&format!("string_agg({object}, ','{order})"))
+                self.list(&format!("string_agg({object}, {comma}{order})"), place)
             ),
             Some(limit) => {
                 let (rows, value) = (self.aliases.fresh(), self.aliases.fresh());
                 format!(
                     "(SELECT {} FROM (SELECT {object} AS {value} FROM {from} WHERE {condition}{order} \
                      LIMIT {limit}) AS {rows})",
-                    array(&format!("string_agg({rows}.{value}, ',')"))
+                    self.list(&format!("string_agg({rows}.{value}, {comma})"), place)
                 )
             }
         }
@@ -112,14 +125,15 @@ impl<'c> Emitter<'c> {
         };
         Joined {
             join: format!(
-                " LEFT JOIN (SELECT {}, string_agg({object}, ','{}) AS {value} FROM {from}{condition} \
+                " LEFT JOIN (SELECT {}, string_agg({object}, {}{}) AS {value} FROM {from}{condition} \
                  GROUP BY {}) AS {group} ON {}",
                 selected.join(", "),
+                self.comma(),
                 order_by(load),
                 keys.join(", "),
                 on.join(" AND "),
             ),
-            value: array(&format!("{group}.{value}")),
+            value: self.list(&format!("{group}.{value}"), Place::Column),
         }
     }
 
@@ -171,7 +185,10 @@ impl<'c> Emitter<'c> {
                 selected.join(", "),
                 on.join(" AND ")
             ),
-            value: format!("(CASE WHEN {found} IS NOT NULL THEN {object} END)"),
+            value: format!(
+                "(CASE WHEN {found} IS NOT NULL THEN {} END)",
+                self.row(object)
+            ),
         }
     }
 
@@ -216,8 +233,15 @@ impl<'c> Emitter<'c> {
         }
     }
 
-    /// The JSON text of one row with the relations nested in it.
+    /// One row with the relations nested in it.
     fn object(&mut self, load: &Load<'c>, row: &Row) -> String {
+        match self.form {
+            Form::Json => self.json_object(load, row),
+            Form::Packed => self.packed_object(load, row),
+        }
+    }
+
+    fn json_object(&mut self, load: &Load<'c>, row: &Row) -> String {
         let mut parts: Vec<(String, String)> = load
             .columns
             .iter()
@@ -228,7 +252,7 @@ impl<'c> Emitter<'c> {
             })
             .collect();
         for child in &load.children {
-            let value = self.correlated_to(child, row);
+            let value = self.correlated_to(child, row, Place::Row);
             let value = match child.relation.is_to_many() {
                 true => value,
                 false => format!("coalesce({value}, 'null')"),
@@ -247,11 +271,62 @@ impl<'c> Emitter<'c> {
             false => format!("{out} || '}}'"),
         }
     }
+
+    fn packed_object(&mut self, load: &Load<'c>, row: &Row) -> String {
+        let mut parts: Vec<String> = load
+            .columns
+            .iter()
+            .map(|column| {
+                let place = row.column(&column.name);
+                pack::column(&place, column.data_type.id, self.catalog)
+            })
+            .collect();
+        for child in &load.children {
+            let value = self.correlated_to(child, row, Place::Row);
+            parts.push(match child.relation.is_to_many() {
+                true => value,
+                false => format!("coalesce({value}, {END})"),
+            });
+        }
+        match parts.is_empty() {
+            true => NOTHING.to_owned(),
+            false => parts.join(" || "),
+        }
+    }
+
+    /// What stands between the rows of a list.
+    fn comma(&self) -> &'static str {
+        match self.form {
+            Form::Json => "','",
+            Form::Packed => MARK,
+        }
+    }
+
+    /// A list of rows that are joined already, or NULL if there are none.
+    fn list(&self, rows: &str, place: Place) -> String {
+        match (self.form, place) {
+            (Form::Json, _) => format!("coalesce('[' || {rows} || ']', '[]')"),
+            (Form::Packed, Place::Column) => format!("{MARK} || {rows}"),
+            (Form::Packed, Place::Row) => format!("coalesce({MARK} || {rows} || {END}, {END})"),
+        }
+    }
+
+    /// The row of a to-one relation, if there is one.
+    fn row(&self, object: String) -> String {
+        match self.form {
+            Form::Json => object,
+            Form::Packed => format!("{MARK} || {object}"),
+        }
+    }
 }
 
-/// JSON text of an array whose elements are joined already, `[]` if there are none.
-fn array(elements: &str) -> String {
-    format!("coalesce('[' || {elements} || ']', '[]')")
+/// Where a value stands.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// It is a column of the answer.
+    Column,
+    /// It is a member of another relation's row.
+    Row,
 }
 
 fn table_name(table: &Table) -> String {

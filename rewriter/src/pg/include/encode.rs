@@ -74,7 +74,7 @@ fn encoding(data_type: TypeId, catalog: &Catalog, version: u32) -> Encoding {
 }
 
 /// The type under all domains, as `to_json` sees it.
-fn base_of(data_type: TypeId, catalog: &Catalog) -> TypeId {
+pub(super) fn base_of(data_type: TypeId, catalog: &Catalog) -> TypeId {
     let mut current = data_type;
     // A domain can't contain itself; the bound is for catalogs made by hand.
     for _ in 0..16 {
