@@ -117,6 +117,13 @@ impl Fault {
         )
     }
 
+    /// A row of an `@include` that can't be held.
+    pub fn row_too_large() -> Self {
+        Self::fatal("54000", "a row with its included relations is too large").hint(
+            "Include less of them, by limit or columns, or declare a cursor for the statement.",
+        )
+    }
+
     /// The whole ErrorResponse.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);

@@ -10,6 +10,8 @@ use crate::statement::Statement;
 pub struct Handle {
     /// What it stands for.
     pub statement: Arc<Statement>,
+    /// The same with its JSON written by the server, once that was needed.
+    pub alone: Option<Arc<Statement>>,
     /// Whether the client has been told the result's columns: it will decode rows by them.
     pub described: bool,
 }
@@ -42,6 +44,7 @@ impl Handles {
     pub fn set(&mut self, name: &[u8], statement: Arc<Statement>) {
         let handle = Handle {
             statement,
+            alone: None,
             described: false,
         };
         if name.is_empty() {
@@ -70,7 +73,8 @@ impl Handles {
         let unnamed = self.unnamed.iter_mut();
         let named = self.named.values_mut();
         for handle in unnamed.chain(named) {
-            if handle.statement.id == id {
+            let alone = handle.alone.as_ref();
+            if handle.statement.id == id || alone.is_some_and(|alone| alone.id == id) {
                 handle.described = true;
             }
         }

@@ -12,6 +12,7 @@ pub mod catalogs;
 pub mod connect;
 pub mod execute;
 pub mod fault;
+mod fold;
 pub mod handles;
 pub mod handshake;
 pub mod inward;

@@ -227,6 +227,7 @@ impl Admitted {
             path_now: None,
             handles: Handles::default(),
             local_portals: Vec::new(),
+            portal_fold: None,
             held: None,
             replies: Replies::default(),
             refusing: None,

@@ -13,7 +13,7 @@ use crate::execute::{Executes, executed};
 use crate::fault::Fault;
 use crate::request::deallocate;
 use crate::session::{Session, Step};
-use crate::statement::{Local, Plan};
+use crate::statement::{Folded, Local, Plan, Statement};
 
 /// What to do with a statement.
 pub(crate) enum Planned {
@@ -42,6 +42,7 @@ pub(crate) enum Outcome {
         text: Box<[u8]>,
         timeout: Option<Duration>,
         json_tail: usize,
+        fold: Option<Arc<Folded>>,
     },
     Refused(Fault),
 }
@@ -52,7 +53,13 @@ pub(crate) fn rewrites(bytes: u64) -> Rewrites {
         .max_capacity(bytes)
         .weigher(|key: &RewriteKey, outcome: &Arc<Outcome>| {
             let made = match &**outcome {
-                Outcome::Rewritten { text, .. } => text.len(),
+                Outcome::Rewritten { text, fold, .. } => {
+                    // The JSON's members are about as long as the statement that packs them.
+                    text.len()
+                        + fold
+                            .as_ref()
+                            .map_or(0, |fold| text.len() + fold.alone.len())
+                }
                 Outcome::Refused(fault) => fault.message.len(),
             };
             u32::try_from(key.text.len() + made + 256).unwrap_or(u32::MAX)
@@ -85,22 +92,33 @@ impl Session {
             });
         }
         if let Some((name, at)) = executed(text, effects)
-            && let Some(handle) = self.handles.get(&name)
+            && let Some(statement) = self.executable(&name)
         {
+            let inner = &statement.plan;
             return Planned::Plan(Plan {
                 text: text.into(),
                 types: types.into(),
-                effects: effects.without(Effects::EXECUTE) | handle.statement.plan.effects,
-                timeout: handle.statement.plan.timeout,
-                json_tail: handle.statement.plan.json_tail,
+                effects: effects.without(Effects::EXECUTE) | inner.effects,
+                timeout: inner.timeout,
+                json_tail: inner.json_tail,
                 executes: Some(Executes {
-                    statement: Arc::clone(&handle.statement),
+                    statement,
                     name: at,
                 }),
                 ..Plan::default()
             });
         }
         Planned::AsIs(effects.without(Effects::EXECUTE))
+    }
+
+    /// What SQL runs by the name of a statement that was prepared by the protocol: rows that SQL asks for can go
+    /// anywhere, so that the server writes their JSON.
+    fn executable(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        let handle = self.handles.get(name)?;
+        match handle.statement.plan.alone() {
+            None => Some(Arc::clone(&handle.statement)),
+            Some(plan) => self.alone(name, plan, handle.described),
+        }
     }
 
     /// Whether a DEALLOCATE speaks of statements that were prepared by the protocol, whose names we keep.
@@ -149,12 +167,14 @@ impl Session {
                 text: made,
                 timeout,
                 json_tail,
+                fold,
             } => Planned::Plan(Plan {
                 text: made.clone(),
                 types: types.into(),
                 effects,
                 timeout: *timeout,
                 json_tail: *json_tail,
+                fold: fold.clone(),
                 rewritten: **made != *text,
                 ..Plan::default()
             }),
@@ -177,16 +197,22 @@ impl Session {
                 server_version: self.reported.server_version(),
                 standard_conforming_strings: conforming,
             };
-            // A cast to json has the server check what it has just built; we name the type instead.
-            Arc::new(match pg::rewrite_with(sql, &context, JsonColumns::Text) {
-                Ok(rewrite) => Outcome::Rewritten {
-                    text: rewrite.sql.into_bytes().into(),
-                    timeout: rewrite.timeout,
-                    json_tail: rewrite.text_as_json,
-                },
-                Err(error) => Outcome::Refused(Fault::from(&error)),
-            })
+            let made = outcome(sql, &context)
+                .unwrap_or_else(|error| Outcome::Refused(Fault::from(&error)));
+            Arc::new(made)
         })
+    }
+
+    /// Whether packed rows of a portal can become JSON here: if nothing but an Execute can ask for them, and texts
+    /// come in UTF-8.
+    pub(crate) fn can_fold(&self, portal: &[u8], effects: Effects) -> bool {
+        let Some(held) = &self.held else {
+            return false;
+        };
+        let may_change = Effects::SETTINGS | Effects::LOCAL;
+        portal.is_empty()
+            && !(held.effects | effects).intersects(may_change)
+            && held.upstream.reported.get("client_encoding") == Some("UTF8")
     }
 
     /// Whose name `$user` stands for.
@@ -218,6 +244,28 @@ impl Session {
             .or_else(|| self.reported.get("search_path"))
             .map_or_else(|| Arc::clone(&self.default_path), Arc::from))
     }
+}
+
+/// Carries out a statement's directives, with the JSON written by the server and, if that can be, here.
+fn outcome(sql: &str, context: &Context<'_>) -> Result<Outcome, twinport_rewriter::Error> {
+    // A cast to json has the server check what it has just built; we name the type instead.
+    let alone = pg::rewrite_with(sql, context, JsonColumns::Text)?;
+    let (text, fold) = if alone.text_as_json == 0 {
+        (alone.sql, None)
+    } else {
+        let packed = pg::rewrite_with(sql, context, JsonColumns::Packed)?;
+        let folded = Folded {
+            columns: packed.folds,
+            alone: alone.sql.into_bytes().into(),
+        };
+        (packed.sql, Some(Arc::new(folded)))
+    };
+    Ok(Outcome::Rewritten {
+        text: text.into_bytes().into(),
+        timeout: alone.timeout,
+        json_tail: alone.text_as_json,
+        fold,
+    })
 }
 
 /// Whether a statement drops, renames or copies a whole database, which the server refuses while anybody is

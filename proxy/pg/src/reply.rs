@@ -5,6 +5,7 @@
 //! own are dropped, answers to requests that never went upstream are put in at their place.
 
 mod expect;
+mod rows;
 mod walk;
 
 pub use expect::{Bound, Expect};
@@ -17,7 +18,8 @@ use twinport_wire::pg::frame::{self, Frame};
 
 use crate::statement::Statement;
 use crate::upstream::Upstream;
-use walk::{Walk, describe_json};
+use rows::{Folding, Rows};
+use walk::{Walk, describe_json, streams};
 
 /// What [`Replies::take`] found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub enum Event {
     Fatal(Vec<u8>),
     /// A statement was prepared under an older schema; the answer of its batch has not begun.
     Stale,
+    /// A row whose packed columns should become JSON is too large to be held.
+    TooLarge,
 }
 
 /// The state of the answers.
@@ -45,6 +49,8 @@ pub struct Replies {
     queue: VecDeque<Expect>,
     /// Bytes of the current frame that are still to come and go straight on.
     passing: usize,
+    /// There once a request of this lease has rows to fold.
+    folding: Option<Box<Folding>>,
     /// What the last ReadyForQuery said.
     pub status: Status,
     /// Whether the server reads COPY data.
@@ -79,6 +85,7 @@ impl Default for Replies {
         Self {
             queue: VecDeque::new(),
             passing: 0,
+            folding: None,
             status: Status::Idle,
             copy_in: false,
             skipping: false,
@@ -104,6 +111,9 @@ impl Replies {
         }
         if let Expect::Bind(bound) = &expect {
             self.last_bound.clone_from(bound);
+        }
+        if self.folding.is_none() && expect.fold().is_some() {
+            self.folding = Some(Box::default());
         }
         self.skipping = false;
         self.queue.push_back(expect);
@@ -223,6 +233,13 @@ impl Replies {
                     return Ok(None);
                 }
             }
+            if self.folding.is_some() {
+                match self.fold_rows(walk)? {
+                    Rows::Done => {}
+                    Rows::More => return Ok(None),
+                    Rows::TooLarge => return Ok(Some(Event::TooLarge)),
+                }
+            }
             let rest = walk.rest();
             let Some(header) = frame::peek(rest)? else {
                 return Ok(None);
@@ -307,7 +324,7 @@ impl Replies {
             }
             backend::ROW_DESCRIPTION => {
                 self.own_before(walk);
-                let json_tail = self.json_tail();
+                let json_tail = self.queue.front().map_or(0, Expect::json_tail);
                 self.note_description(walk);
                 if json_tail > 0 {
                     self.begun = true;
@@ -325,7 +342,7 @@ impl Replies {
             backend::NO_DATA => self.note_description(walk),
             backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
                 self.own_before(walk);
-                if let Some(Expect::Execute) = self.queue.front() {
+                if let Some(Expect::Execute(_)) = self.queue.front() {
                     self.queue.pop_front();
                     self.copy_in = false;
                 }
@@ -334,7 +351,7 @@ impl Replies {
                 self.own_before(walk);
                 self.copy_in = true;
                 // The server ignores a Sync that it reads while it copies; libpq sends one with the Execute.
-                if matches!(self.queue.front(), Some(Expect::Execute)) {
+                if matches!(self.queue.front(), Some(Expect::Execute(_))) {
                     self.queue
                         .retain(|expect| !matches!(expect, Expect::Sync { .. }));
                     self.unsynced = true;
@@ -352,15 +369,6 @@ impl Replies {
             walk.skip(frame.bytes.len());
         }
         Ok(None)
-    }
-
-    /// How many last columns of the description that comes now are `json`.
-    fn json_tail(&self) -> usize {
-        match self.queue.front() {
-            Some(Expect::Query { json_tail, .. }) => *json_tail,
-            Some(Expect::Describe(Some(bound))) => bound.statement.plan.json_tail,
-            _ => 0,
-        }
     }
 
     /// Notes RowDescription or NoData.
@@ -471,18 +479,9 @@ impl Replies {
 /// The whole message.
 const PARSE_COMPLETE: &[u8] = &[backend::PARSE_COMPLETE, 0, 0, 0, 4];
 
-/// Frames of which nothing but the header matters, and which may be large.
-fn streams(tag: u8) -> bool {
-    matches!(
-        tag,
-        backend::DATA_ROW
-            | backend::COPY_DATA
-            | backend::NOTICE_RESPONSE
-            | backend::FUNCTION_CALL_RESPONSE
-            | backend::PARAMETER_DESCRIPTION
-    )
-}
-
 fn is_stale(fields: &Fields<'_>) -> bool {
     fields.code() == Some("0A000") && fields.get(b'R') == Some(b"RevalidateCachedQuery")
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use crate::handles::Handles;
 use crate::parameters::{Overrides, Reported};
 use crate::pools::{Backend, PgPool};
 use crate::reply::Replies;
-use crate::statement::Local;
+use crate::statement::{Folded, Local};
 use crate::wing::Wing;
 
 /// What the session's loop has to do next.
@@ -90,6 +90,8 @@ pub struct Session {
     pub(crate) path_now: Option<Arc<str>>,
     pub(crate) handles: Handles,
     pub(crate) local_portals: Vec<(Box<[u8]>, Local)>,
+    /// What becomes of the packed columns of the unnamed portal's rows.
+    pub(crate) portal_fold: Option<Arc<Folded>>,
     pub(crate) held: Option<Held>,
     pub(crate) replies: Replies,
     pub(crate) refusing: Option<Refusing>,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use twinport_rewriter::pg::fold::Fold;
 use twinport_rewriter::scan::Effects;
 
 use crate::execute::Executes;
@@ -39,8 +40,47 @@ pub struct Plan {
     pub refusal: Option<Box<[u8]>>,
     /// So many of the result's last columns hold JSON built as text: the client is told that they are `json`.
     pub json_tail: usize,
+    /// What makes these columns JSON, if the server only packs them.
+    pub fold: Option<Arc<Folded>>,
     /// Whether a directive changed the text.
     pub rewritten: bool,
+}
+
+/// A statement whose last columns become JSON here.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// What becomes of each.
+    pub columns: Vec<Fold>,
+    /// The statement that has the server write the JSON.
+    pub alone: Box<[u8]>,
+}
+
+impl Plan {
+    /// The same for a statement with the JSON written by the server, if that is another one.
+    pub fn alone(&self) -> Option<Self> {
+        let fold = self.fold.as_ref()?;
+        Some(Self {
+            text: fold.alone.clone(),
+            fold: None,
+            ..self.again()
+        })
+    }
+
+    /// The same, to be prepared once more. It is neither answered here nor refused.
+    pub fn again(&self) -> Self {
+        Self {
+            text: self.text.clone(),
+            types: self.types.clone(),
+            effects: self.effects,
+            timeout: self.timeout,
+            local: None,
+            executes: None,
+            refusal: None,
+            json_tail: self.json_tail,
+            fold: self.fold.clone(),
+            rewritten: self.rewritten,
+        }
+    }
 }
 
 /// One prepared statement.
@@ -141,6 +181,7 @@ impl Statements {
                 && held.plan.refusal == plan.refusal
                 && held.plan.timeout == plan.timeout
                 && held.plan.json_tail == plan.json_tail
+                && held.plan.fold == plan.fold
         });
         if let Some(same) = same {
             return same;

@@ -234,6 +234,7 @@ impl Session {
         match taken.event {
             None => Look::Moved,
             Some(Event::Stale) => Look::Step(Step::Retry),
+            Some(Event::TooLarge) => Look::Step(Step::End(Fault::row_too_large().into())),
             Some(Event::Fatal(frame)) => Look::Step(Step::UpstreamLost(last_word(&frame).into())),
         }
     }

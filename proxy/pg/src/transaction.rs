@@ -323,7 +323,7 @@ impl Session {
             }
             let _ = slot.disarm();
             slot.settled().await;
-            let recoverable = !half_sent && !replies.copy_in && !replies.is_mid_frame();
+            let recoverable = !half_sent && !replies.copy_in && !replies.is_mid_answer();
             let clean = recoverable
                 && tokio::time::timeout(bound, clean(&mut upstream, &replies, needs_discard))
                     .await

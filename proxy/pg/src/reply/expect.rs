@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::statement::Statement;
+use crate::statement::{Folded, Statement};
 use crate::upstream::PreparedKey;
 
 /// An answer that is due.
@@ -14,6 +14,8 @@ pub enum Expect {
         refusal: Option<Box<[u8]>>,
         /// So many last columns are described as `json`.
         json_tail: usize,
+        /// What becomes of the rows' packed columns.
+        fold: Option<Arc<Folded>>,
     },
     /// ParseComplete, for the client or not.
     Parse {
@@ -34,8 +36,8 @@ pub enum Expect {
     CloseOurs(u32),
     /// RowDescription or NoData; of a statement, after ParameterDescription.
     Describe(Option<Bound>),
-    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute,
+    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended, and what becomes of their packed columns.
+    Execute(Option<Arc<Folded>>),
     /// FunctionCallResponse up to ReadyForQuery.
     Function,
     /// ReadyForQuery, for the client or not.
@@ -61,7 +63,25 @@ impl Expect {
     pub const PLAIN_QUERY: Self = Self::Query {
         refusal: None,
         json_tail: 0,
+        fold: None,
     };
+
+    /// How many last columns of the description that it brings are `json`.
+    pub(super) fn json_tail(&self) -> usize {
+        match self {
+            Self::Query { json_tail, .. } => *json_tail,
+            Self::Describe(Some(bound)) => bound.statement.plan.json_tail,
+            _ => 0,
+        }
+    }
+
+    /// What becomes of the rows' packed columns.
+    pub(super) fn fold(&self) -> Option<&Arc<Folded>> {
+        match self {
+            Self::Query { fold, .. } | Self::Execute(fold) => fold.as_ref(),
+            _ => None,
+        }
+    }
 
     /// Whether ReadyForQuery is the last of its answer.
     pub(super) fn ends_with_ready(&self) -> bool {

@@ -1,5 +1,6 @@
 //! One pass over a chunk of answers.
 
+use twinport_wire::pg::backend;
 use twinport_wire::pg::frame::HEADER;
 
 /// Where in a chunk of answers the walk is, and what of it the client sees.
@@ -44,6 +45,18 @@ impl<'a> Walk<'a> {
         self.at += len;
         self.shown_from = self.at;
     }
+}
+
+/// Frames of which nothing but the header matters, and which may be large.
+pub(super) fn streams(tag: u8) -> bool {
+    matches!(
+        tag,
+        backend::DATA_ROW
+            | backend::COPY_DATA
+            | backend::NOTICE_RESPONSE
+            | backend::FUNCTION_CALL_RESPONSE
+            | backend::PARAMETER_DESCRIPTION
+    )
 }
 
 /// Bytes of a column's description after its name: table, number, type, size, modifier, format.

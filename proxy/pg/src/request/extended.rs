@@ -179,23 +179,26 @@ impl Session {
     }
 
     /// The name that the statement of `name` has on the connection that is held; it is prepared there if it
-    /// is not yet. `None`: the name is none of ours, and the server may know it.
-    fn name_upstream(&mut self, name: &[u8]) -> Option<(UpstreamName, Bound)> {
+    /// is not yet. For a `portal` whose rows can't be folded, the server writes the JSON. `None`: the name is
+    /// none of ours, and the server may know it.
+    fn name_upstream(
+        &mut self,
+        name: &[u8],
+        portal: Option<&[u8]>,
+    ) -> Option<(UpstreamName, Bound)> {
         let handle = self.handles.get(name)?;
         let described = handle.described;
         let mut statement = Arc::clone(&handle.statement);
         if statement.is_stale() && !described {
-            let plan = &statement.plan;
-            statement = self.wing.statements.share(Plan {
-                text: plan.text.clone(),
-                types: plan.types.clone(),
-                effects: plan.effects,
-                timeout: plan.timeout,
-                json_tail: plan.json_tail,
-                rewritten: plan.rewritten,
-                ..Plan::default()
-            });
+            statement = self.wing.statements.share(statement.plan.again());
             self.handles.set(name, Arc::clone(&statement));
+        }
+        if statement.plan.fold.is_some()
+            && !statement.is_stale()
+            && !portal.is_none_or(|portal| self.can_fold(portal, statement.plan.effects))
+            && let Some(plan) = statement.plan.alone()
+        {
+            statement = self.alone(name, plan, described)?;
         }
         let key = (statement.id, self.settings.planner());
         let bound = Bound {
@@ -247,6 +250,30 @@ impl Session {
         }
     }
 
+    /// The statement of `name` as the server does it alone.
+    pub(crate) fn alone(
+        &mut self,
+        name: &[u8],
+        plan: Plan,
+        described: bool,
+    ) -> Option<Arc<Statement>> {
+        let handle = self.handles.get_mut(name)?;
+        let known = handle.alone.as_ref();
+        if let Some(known) = known.filter(|known| described || !known.is_stale()) {
+            return Some(Arc::clone(known));
+        }
+        let made = self.wing.statements.share(plan);
+        handle.alone = Some(Arc::clone(&made));
+        Some(made)
+    }
+
+    /// Notes what becomes of the unnamed portal's rows.
+    fn note_portal(&mut self, portal: &[u8], bound: Option<&Bound>) {
+        if portal.is_empty() {
+            self.portal_fold = bound.and_then(|bound| bound.statement.plan.fold.clone());
+        }
+    }
+
     pub(super) fn bind(&mut self, bind: Bind<'_>) {
         self.local_portals
             .retain(|(portal, _)| **portal != *bind.portal);
@@ -257,9 +284,10 @@ impl Session {
             self.replies.push(Expect::Own(out.into()));
             return;
         }
-        let Some((name, bound)) = self.bound(bind.statement) else {
+        let Some((name, bound)) = self.bound(bind.statement, Some(bind.portal)) else {
             return;
         };
+        self.note_portal(bind.portal, bound.as_ref());
         build::bind(&mut self.to_upstream, bind.portal, &name, bind.rest);
         self.replies.push(Expect::Bind(bound));
     }
@@ -271,7 +299,8 @@ impl Session {
         if self.local_of(bind.statement).is_some() {
             return None;
         }
-        let (name, bound) = self.bound(bind.statement)?;
+        let (name, bound) = self.bound(bind.statement, Some(bind.portal))?;
+        self.note_portal(bind.portal, bound.as_ref());
         self.batch.forget();
         let tail = len - HEADER - bind.offset;
         let declared = 4 + bind.portal.len() + 1 + name.len() + 1 + tail;
@@ -292,9 +321,13 @@ impl Session {
         self.handles.get(name)?.statement.plan.local.clone()
     }
 
-    /// The upstream name to bind or describe; `None` if the request was refused instead.
-    fn bound(&mut self, name: &[u8]) -> Option<(UpstreamName, Option<Bound>)> {
-        let Some((upstream_name, bound)) = self.name_upstream(name) else {
+    /// The upstream name to bind to `portal` or, without one, to describe; `None` if the request was refused instead.
+    fn bound(
+        &mut self,
+        name: &[u8],
+        portal: Option<&[u8]>,
+    ) -> Option<(UpstreamName, Option<Bound>)> {
+        let Some((upstream_name, bound)) = self.name_upstream(name, portal) else {
             return Some((UpstreamName::theirs(name), None));
         };
         if bound.statement.is_stale() && bound.described {
@@ -318,7 +351,7 @@ impl Session {
                     answer::parameter_description(&mut out, &[]);
                     answer::no_data(&mut out);
                     self.replies.push(Expect::Own(out.into()));
-                } else if let Some((name, bound)) = self.bound(name) {
+                } else if let Some((name, bound)) = self.bound(name, None) {
                     build::describe(&mut self.to_upstream, Target::Statement(&name));
                     self.replies.push(Expect::Describe(bound));
                 }
@@ -355,7 +388,11 @@ impl Session {
             return;
         }
         self.to_upstream.extend_from_slice(bytes);
-        self.replies.push(Expect::Execute);
+        let fold = match execute.portal {
+            [] => self.portal_fold.clone(),
+            _ => None,
+        };
+        self.replies.push(Expect::Execute(fold));
     }
 
     pub(super) fn close(&mut self, target: Target<'_>, bytes: &[u8]) {

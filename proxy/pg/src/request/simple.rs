@@ -62,6 +62,7 @@ impl Session {
                 self.replies.push(Expect::Query {
                     refusal: Some(refusal),
                     json_tail: 0,
+                    fold: None,
                 });
             }
             return;
@@ -71,9 +72,13 @@ impl Session {
         }
         self.note_effects(plan.effects);
         self.start_clock(plan.timeout);
-        let text = match &plan.executes {
-            None => Cow::Borrowed(&*plan.text),
-            Some(executes) => {
+        let fold = plan
+            .fold
+            .as_ref()
+            .filter(|_| self.can_fold(b"", plan.effects))
+            .cloned();
+        let text = match (&plan.executes, &plan.fold) {
+            (Some(executes), _) => {
                 let (name, fresh) = self.prepared_upstream(&executes.statement);
                 if fresh {
                     build::sync(&mut self.to_upstream);
@@ -81,11 +86,14 @@ impl Session {
                 }
                 Cow::Owned(executes.with_name(&plan.text, &name))
             }
+            (None, Some(packed)) if fold.is_none() => Cow::Borrowed(&*packed.alone),
+            (None, _) => Cow::Borrowed(&*plan.text),
         };
         build::query(&mut self.to_upstream, &text);
         self.replies.push(Expect::Query {
             refusal: None,
             json_tail: plan.json_tail,
+            fold,
         });
     }
 
