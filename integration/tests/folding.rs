@@ -277,3 +277,31 @@ async fn large_rows_and_changed_schemas() -> Result<()> {
     port.stop().await;
     Ok(())
 }
+
+/// The first time ends the session with a clear error; after that the server writes the JSON.
+#[tokio::test]
+async fn a_row_too_large_to_be_held_is_the_servers_from_then_on() -> Result<()> {
+    let (_world, port) = world(15).await?;
+    let mut wire = Wire::connect(&port).await?;
+    wire.run("INSERT INTO odd (id, parent_id, t) SELECT i, 5, repeat('x', 1000000) FROM generate_series(1000, 1069) i")
+        .await?;
+    let sql = "/* @include(odds(order: id, columns: [t])) */ SELECT id FROM parent ORDER BY id";
+    let batch = || {
+        Batch::new()
+            .parse("", sql)
+            .bind("", "", &[1])
+            .execute("", 0)
+            .sync()
+    };
+    let problem = wire.send(batch()).await.err().context("it was held")?;
+    ensure!(format!("{problem:#}").contains("54000"), "{problem:#}");
+    let mut wire = Wire::connect(&port).await?;
+    let answer = wire.send(batch()).await?;
+    ensure!(
+        rows(&answer).concat().len() > 70_000_000,
+        "{}",
+        kinds(&answer)
+    );
+    port.stop().await;
+    Ok(())
+}

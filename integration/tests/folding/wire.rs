@@ -123,13 +123,16 @@ impl Wire {
     }
 
     async fn answer(&mut self) -> Result<Answer> {
-        let mut answer = Vec::new();
+        let mut answer = Answer::new();
         loop {
             let tag = self
                 .0
                 .read_u8()
                 .await
-                .context("the connection was closed")?;
+                .with_context(|| match answer.last() {
+                    Some((_, body)) => format!("closed after {}", String::from_utf8_lossy(body)),
+                    None => "closed".to_owned(),
+                })?;
             let length = self
                 .0
                 .read_u32()

@@ -117,10 +117,11 @@ impl Fault {
         )
     }
 
-    /// A row of an `@include` that can't be held.
+    /// A row of an `@include` that can't be held; the statement is sent otherwise from now on.
     pub fn row_too_large() -> Self {
-        Self::fatal("54000", "a row with its included relations is too large").hint(
-            "Include less of them, by limit or columns, or declare a cursor for the statement.",
+        Self::fatal("54000", "a row with its included relations is over 64 MiB").hint(
+            "Send the statement again: from now on the server puts its rows together. \
+             Or include less, by limit or columns.",
         )
     }
 

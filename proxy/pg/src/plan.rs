@@ -203,14 +203,15 @@ impl Session {
         })
     }
 
-    /// Whether packed rows of a portal can become JSON here: if nothing but an Execute can ask for them, and texts
-    /// come in UTF-8.
-    pub(crate) fn can_fold(&self, portal: &[u8], effects: Effects) -> bool {
+    /// Whether packed rows of a portal can become JSON here: if nothing but an Execute can ask for them, texts come in
+    /// UTF-8, and no row was too large so far.
+    pub(crate) fn can_fold(&self, fold: &Folded, portal: &[u8], effects: Effects) -> bool {
         let Some(held) = &self.held else {
             return false;
         };
         let may_change = Effects::SETTINGS | Effects::LOCAL;
         portal.is_empty()
+            && !fold.is_outgrown()
             && !(held.effects | effects).intersects(may_change)
             && held.upstream.reported.get("client_encoding") == Some("UTF8")
     }
@@ -254,10 +255,7 @@ fn outcome(sql: &str, context: &Context<'_>) -> Result<Outcome, twinport_rewrite
         (alone.sql, None)
     } else {
         let packed = pg::rewrite_with(sql, context, JsonColumns::Packed)?;
-        let folded = Folded {
-            columns: packed.folds,
-            alone: alone.sql.into_bytes().into(),
-        };
+        let folded = Folded::new(packed.folds, alone.sql.into_bytes().into());
         (packed.sql, Some(Arc::new(folded)))
     };
     Ok(Outcome::Rewritten {

@@ -47,12 +47,40 @@ pub struct Plan {
 }
 
 /// A statement whose last columns become JSON here.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Folded {
     /// What becomes of each.
     pub columns: Vec<Fold>,
     /// The statement that has the server write the JSON.
     pub alone: Box<[u8]>,
+    outgrown: AtomicBool,
+}
+
+impl Folded {
+    /// For columns that become this, and the same statement with the JSON written by the server.
+    pub fn new(columns: Vec<Fold>, alone: Box<[u8]>) -> Self {
+        Self {
+            columns,
+            alone,
+            outgrown: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the statement has had a row that is too large to be held here.
+    pub fn is_outgrown(&self) -> bool {
+        self.outgrown.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the statement has such rows: from now on the server writes the JSON.
+    pub fn outgrow(&self) {
+        self.outgrown.store(true, Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for Folded {
+    fn eq(&self, other: &Self) -> bool {
+        self.columns == other.columns && self.alone == other.alone
+    }
 }
 
 impl Plan {

@@ -120,7 +120,11 @@ impl Replies {
             self.begun = true;
             match folding.next(&folded.columns, walk)? {
                 Rows::Done => {}
-                stopped => return Ok(stopped),
+                Rows::More => return Ok(Rows::More),
+                Rows::TooLarge => {
+                    folded.outgrow();
+                    return Ok(Rows::TooLarge);
+                }
             }
         }
     }

@@ -30,10 +30,7 @@ fn upstream() -> Upstream {
 }
 
 fn folded(columns: Vec<Fold>) -> Arc<Folded> {
-    Arc::new(Folded {
-        columns,
-        alone: Box::default(),
-    })
+    Arc::new(Folded::new(columns, Box::default()))
 }
 
 /// The answers to a folded statement, and after it one that is not, in a batch: from the server, and to the client.
@@ -136,10 +133,12 @@ fn rows_larger_than_the_read_buffer_are_gathered() {
 #[test]
 fn a_row_that_cannot_be_held_ends_the_session() {
     let mut replies = Replies::default();
-    replies.push(Expect::Execute(Some(folded(folds()))));
+    let fold = folded(folds());
+    replies.push(Expect::Execute(Some(Arc::clone(&fold))));
     let header = [backend::DATA_ROW, 0x04, 0, 0, 1];
     let taken = replies.take(&header, &mut upstream(), false, &mut Vec::new());
     assert_eq!(taken.unwrap().event, Some(Event::TooLarge));
+    assert!(fold.is_outgrown());
 }
 
 #[test]

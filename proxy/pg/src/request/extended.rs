@@ -193,9 +193,10 @@ impl Session {
             statement = self.wing.statements.share(statement.plan.again());
             self.handles.set(name, Arc::clone(&statement));
         }
-        if statement.plan.fold.is_some()
+        if let Some(fold) = &statement.plan.fold
+            && let Some(portal) = portal
             && !statement.is_stale()
-            && !portal.is_none_or(|portal| self.can_fold(portal, statement.plan.effects))
+            && !self.can_fold(fold, portal, statement.plan.effects)
             && let Some(plan) = statement.plan.alone()
         {
             statement = self.alone(name, plan, described)?;

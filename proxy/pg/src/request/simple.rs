@@ -75,7 +75,7 @@ impl Session {
         let fold = plan
             .fold
             .as_ref()
-            .filter(|_| self.can_fold(b"", plan.effects))
+            .filter(|fold| self.can_fold(fold, b"", plan.effects))
             .cloned();
         let text = match (&plan.executes, &plan.fold) {
             (Some(executes), _) => {
