@@ -194,6 +194,14 @@ async fn portals_give_their_rows_in_parts() -> Result<()> {
     wire.run(&format!("DECLARE c3 CURSOR FOR {sql}")).await?;
     ensure!(rows(&fetched) == rows(&wire.query("FETCH 2 FROM c3").await?));
     wire.run("ROLLBACK").await?;
+    wire.send(Batch::new().parse("kept", sql).sync()).await?;
+    ensure!(rows(&wire.query("EXECUTE kept").await?) == rows(&wire.query(sql).await?));
+    let explained = wire.query("EXPLAIN (VERBOSE) EXECUTE kept").await?;
+    let sends = rows(&explained).concat();
+    ensure!(
+        !String::from_utf8_lossy(&sends).contains("textsend"),
+        "{explained:?}"
+    );
     port.stop().await;
     Ok(())
 }
