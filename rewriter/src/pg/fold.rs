@@ -11,7 +11,7 @@
 //! | a list | for each row `01` and the row; in a row, `00` behind the last |
 //! | a row of a to-one relation | `01` and the row; if there is none, NULL, or `00` in a row |
 //! | a row | its members, one behind another |
-//! | a member | see [`Value`] |
+//! | a member | see `Value` in the source |
 //!
 //! A text ends with `00 01`, which no text can hold; `00 00` with no text before it is NULL. A value of fixed
 //! length is NULL if it is one that its type can't have.
