@@ -5,7 +5,7 @@
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-dev: ## start a private Postgres with a sample schema, and Twinport in front of it
+dev: ## start a private Postgres with sample data, and Twinport in front of it
 	@scripts/setup.sh dev
 	@cargo build --release -q -p twinport-ctl
 	@cargo run --release -q -p twinport-ctl --bin proxyctl -- dev $(ARGS)

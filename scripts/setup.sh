@@ -2,7 +2,8 @@
 # Installs what `make dev` and `make test` need and this machine lacks. With apt and root (or
 # sudo) it does so itself; otherwise it says what is missing and how to get it.
 #
-#   scripts/setup.sh dev     a Rust toolchain and a Postgres server
+#   scripts/setup.sh dev     a Rust toolchain, a Postgres server, and Postgres 18 with DocumentDB
+#                            if it can be had
 #   scripts/setup.sh test    Debian's Postgres with psql and pgbench, and Postgres 18
 set -eu
 
@@ -63,6 +64,10 @@ command -v cargo >/dev/null || [ -x "$HOME/.cargo/bin/cargo" ] ||
 command -v cc >/dev/null || install build-essential ||
     lacks "a C compiler and linker: \`apt install build-essential\` or your system's equivalent."
 
+if [ "$what" = dev ]; then
+    "$here/setup-postgres-18.sh" ||
+        say "no Postgres 18 with DocumentDB (see above), so no MongoDB port; going on without it"
+fi
 if ! has_postgres && ! install postgresql; then
     say "apt cannot help; trying Postgres 18 in a folder of its own"
     "$here/setup-postgres-18.sh" ||

@@ -1,6 +1,7 @@
 //! `proxyctl dev`: a private Postgres with a small library in it and Twinport in front of it, in
 //! this process, until Ctrl-C.
 
+mod library;
 mod stage;
 mod tour;
 
@@ -11,8 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use stage::Stage;
 
-/// The port that is tried first, so that pasted connection strings work the next time, too.
+/// The ports that are tried first, so that pasted connection strings work the next time, too.
 const USUAL_PORT: u16 = 6432;
+const USUAL_MONGO_PORT: u16 = 27017;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -25,13 +27,17 @@ pub(crate) struct Options {
     /// Twinport's port for Postgres clients; 0 for any free one [default: 6432, or a free one]
     #[arg(long, value_name = "PORT")]
     postgres_port: Option<u16>,
+    /// Twinport's port for MongoDB clients; 0 for any free one [default: 27017, or a free one]
+    #[arg(long, value_name = "PORT")]
+    mongo_port: Option<u16>,
     /// Twinport's admin HTTP port; 0 for any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     admin_port: u16,
     /// The private Postgres's own port; any free one if not given
     #[arg(long, value_name = "PORT")]
     database_port: Option<u16>,
-    /// The major version of Postgres; the newest on this machine if not given
+    /// The major version of Postgres; if not given, the newest on this machine that has the
+    /// DocumentDB extension, or else the newest
     #[arg(long, value_name = "VERSION")]
     postgres_version: Option<u32>,
 }
@@ -59,6 +65,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn announce(stage: &Stage, json: bool) -> anyhow::Result<()> {
     let text = if json {
+        if let Err(reason) = stage.mongo_url() {
+            eprintln!("proxyctl: {reason}");
+        }
         format!("{}\n", stage.json())
     } else {
         tour::text(stage).await?

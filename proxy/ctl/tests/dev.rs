@@ -4,7 +4,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ use nix::{
 };
 use serde_json::Value;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
+use twinport_embedded::Finder;
 
 struct Dev {
     child: Child,
@@ -113,11 +115,13 @@ async fn simple(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
 #[tokio::test]
 async fn json_names_all_ends_and_an_include_works() {
     let folder = temporary();
-    let mut dev = Dev::start(&["--json", "--postgres-port", "0"], folder.path());
+    let mut dev = Dev::start(
+        &["--json", "--postgres-port", "0", "--mongo-port", "0"],
+        folder.path(),
+    );
     let ready = dev.ready();
     let keys: Vec<_> = ready.as_object().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["admin", "database", "mongo", "postgres"]);
-    assert!(ready["mongo"].is_null());
     assert!(
         ready["admin"]
             .as_str()
@@ -157,10 +161,106 @@ async fn json_names_all_ends_and_an_include_works() {
     assert_nothing_left(folder.path());
 }
 
+/// What the MongoDB port answers to `hello`: the message's bytes.
+fn hello(url: &str) -> Vec<u8> {
+    let address = url.split(['@', '/']).nth(3).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut document = b"\x10hello\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0".to_vec();
+    document.splice(0..0, (document.len() as i32 + 4).to_le_bytes());
+    // Length, number, answer to, OP_MSG, flags; then one document.
+    let mut message = Vec::new();
+    for field in [document.len() as i32 + 21, 1, 0, 2013, 0] {
+        message.extend(field.to_le_bytes());
+    }
+    message.push(0);
+    message.extend(document);
+    stream.write_all(&message).unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut rest = vec![0; u32::from_le_bytes(length) as usize - 4];
+    stream.read_exact(&mut rest).unwrap();
+    rest
+}
+
+/// Needs Postgres 18 with the extension: `scripts/setup-postgres-18.sh`.
+#[tokio::test]
+async fn both_ports_have_the_library() {
+    let folder = temporary();
+    let args = ["--json", "--postgres-port", "0", "--mongo-port", "0"];
+    let mut dev = Dev::start(&args, folder.path());
+    let ready = dev.ready();
+    let mongo = ready["mongo"].as_str().unwrap();
+    assert!(mongo.starts_with("mongodb://dev:dev@127.0.0.1:"), "{mongo}");
+    let answer = hello(mongo);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("maxWireVersion"), "{answer:?}");
+
+    let url = ready["postgres"].as_str().unwrap();
+    for (name, count) in [("authors", 5), ("books", 8), ("publishers", 3), ("tags", 5)] {
+        let rows = format!("SELECT count(*) FROM {name}");
+        let documents =
+            format!("SELECT count(*) FROM documentdb_api.collection('library', '{name}')");
+        for sql in [rows, documents] {
+            assert_eq!(
+                simple(url, &sql).await,
+                [[Some(count.to_string())]],
+                "{sql}"
+            );
+        }
+    }
+    dev.end(Signal::SIGTERM);
+    assert_nothing_left(folder.path());
+}
+
+#[tokio::test]
+async fn without_the_extension_the_other_port_works() {
+    let installations = Finder::system().all();
+    let Some(plain) = installations
+        .iter()
+        .find(|each| !each.has_extension("documentdb"))
+    else {
+        eprintln!("every Postgres of this machine has DocumentDB: nothing to test");
+        return;
+    };
+    let folder = temporary();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_proxyctl"))
+        .args(["dev", "--json", "--postgres-port", "0"])
+        .env("TMPDIR", folder.path())
+        .env("TWINPORT_POSTGRES_BIN", &plain.bin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut errors = child.stderr.take().unwrap();
+    let mut dev = Dev { child, out };
+    let ready = dev.ready();
+    assert!(ready["mongo"].is_null());
+    let found = simple(
+        ready["postgres"].as_str().unwrap(),
+        "SELECT count(*) FROM books",
+    )
+    .await;
+    assert_eq!(found, [[Some("8".to_owned())]]);
+    dev.end(Signal::SIGTERM);
+    let mut reason = String::new();
+    errors.read_to_string(&mut reason).unwrap();
+    for part in ["no MongoDB port: Postgres ", "scripts/setup-postgres-18.sh"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_nothing_left(folder.path());
+}
+
 #[test]
 fn newcomers_are_shown_a_query_at_work() {
     let folder = temporary();
-    let mut dev = Dev::start(&["--postgres-port", "0"], folder.path());
+    let mut dev = Dev::start(
+        &["--postgres-port", "0", "--mongo-port", "0"],
+        folder.path(),
+    );
     let mut text = String::new();
     while !text.contains("Ctrl-C") {
         assert_ne!(dev.out.read_line(&mut text).unwrap(), 0, "{text}");
@@ -169,6 +269,7 @@ fn newcomers_are_shown_a_query_at_work() {
         "psql 'postgres://dev:dev@127.0.0.1:",
         "@include(books.publisher)",
         "@upsert(email",
+        "mongosh 'mongodb://dev:dev@127.0.0.1:",
     ] {
         assert!(text.contains(part), "{text}");
     }
@@ -193,6 +294,8 @@ async fn kept_data_is_used_again() {
         "--json",
         "--postgres-port",
         "0",
+        "--mongo-port",
+        "0",
         "--data",
         data.to_str().unwrap(),
     ];
@@ -202,7 +305,9 @@ async fn kept_data_is_used_again() {
     dev.end(Signal::SIGTERM);
 
     let mut dev = Dev::start(&args, folder.path());
-    let url = dev.ready()["postgres"].as_str().unwrap().to_owned();
+    let ready = dev.ready();
+    assert!(ready["mongo"].is_string(), "the collections too");
+    let url = ready["postgres"].as_str().unwrap().to_owned();
     let found = simple(&url, "SELECT count(*) FROM tags WHERE name = 'kept'").await;
     assert_eq!(found, [[Some("1".to_owned())]]);
     dev.end(Signal::SIGTERM);

@@ -46,6 +46,20 @@ impl Installation {
         Some(self.bin.join(name)).filter(|path| path.is_file())
     }
 
+    /// Whether this installation has the files of an extension of Postgres.
+    pub fn has_extension(&self, name: &str) -> bool {
+        let control = format!("extension/{name}.control");
+        let debian = format!("../../../../share/postgresql/{}", self.version.major);
+        [
+            debian.as_str(),
+            "../share/postgresql",
+            "../share/pgsql",
+            "../share",
+        ]
+        .into_iter()
+        .any(|share| self.bin.join(share).join(&control).is_file())
+    }
+
     fn probe(bin: PathBuf) -> Option<Self> {
         let postgres = bin.join("postgres");
         if !postgres.is_file() || !bin.join("initdb").is_file() {
@@ -122,6 +136,22 @@ impl Finder {
             .into_iter()
             .find_map(|folders| newest(probe_all(folders), major))
             .ok_or_else(|| Error::from(Kind::NotFound(self.advice(major))))
+    }
+
+    /// The newest server of this major version, or of any, that has an extension. Where the user
+    /// named folders with such a server, others don't count.
+    pub fn find_with(&self, extension: &str, major: Option<u32>) -> Option<Installation> {
+        let matching = |folders: &[PathBuf]| {
+            let mut found = probe_all(folders);
+            found.retain(|each| major.is_none_or(|major| each.version.major == major));
+            found
+        };
+        let mut found = matching(&self.preferred);
+        if found.is_empty() {
+            found = matching(&self.usual);
+        }
+        found.retain(|each| each.has_extension(extension));
+        newest(found, None)
     }
 
     fn advice(&self, major: Option<u32>) -> String {
@@ -267,6 +297,26 @@ mod tests {
         assert_eq!(finder.all().len(), 3);
         assert_eq!(finder.find(None).unwrap().bin, new);
         assert_eq!(finder.find(Some(15)).unwrap().bin, old);
+    }
+
+    #[test]
+    fn extension_decides_among_servers_that_count() {
+        let root = tempfile::tempdir().unwrap();
+        let newer = fake(root.path(), "new/usr/lib/postgresql/19/bin", "19.0");
+        let with = fake(root.path(), "usr/lib/postgresql/18/bin", "18.1");
+        let share = root.path().join("usr/share/postgresql/18/extension");
+        fs::create_dir_all(&share).unwrap();
+        fs::write(share.join("documentdb.control"), "").unwrap();
+        let mut finder = Finder::in_folders([newer.clone(), with.clone()]);
+        let bin = |finder: &Finder, major| Some(finder.find_with("documentdb", major)?.bin);
+        assert_eq!(bin(&finder, None), Some(with.clone()));
+        assert_eq!(bin(&finder, Some(19)), None);
+        assert_eq!(finder.find_with("other", None), None);
+        finder = Finder {
+            preferred: vec![newer],
+            usual: vec![with],
+        };
+        assert_eq!(bin(&finder, None), None, "the named folder counts alone");
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub struct Options {
     /// Trade the safety of the data for speed: `fsync`, `synchronous_commit` and
     /// `full_page_writes` off.
     pub unsafe_fast: bool,
+    /// Load the libraries of the DocumentDB extension and let it reach its own server, with its
+    /// jobs in this database, the one in which it can be created. Whoever may enter the socket's
+    /// folder needs no password then.
+    pub documentdb: Option<String>,
     /// Further settings for `postgresql.conf`; they win over ours.
     pub settings: Vec<(String, String)>,
 }
@@ -92,6 +96,7 @@ impl Default for Options {
             hba: Vec::new(),
             tls: false,
             unsafe_fast: false,
+            documentdb: None,
             settings: Vec::new(),
         }
     }

@@ -261,6 +261,20 @@ impl Server {
         if self.options.tls {
             settings.extend([("ssl", "on"), ("ssl_ca_file", "root.crt")]);
         }
+        // The extension connects to its own server when it makes a collection, and by pg_cron when
+        // it builds an index.
+        let own_server = format!("host={sockets}");
+        if let Some(database) = &self.options.documentdb {
+            settings.extend([
+                (
+                    "shared_preload_libraries",
+                    "pg_cron,pg_documentdb_core,pg_documentdb",
+                ),
+                ("cron.database_name", database),
+                ("cron.host", &sockets),
+                ("documentdb.localhost_connection_string", &own_server),
+            ]);
+        }
         settings.extend(
             self.options
                 .settings
@@ -281,6 +295,9 @@ impl Server {
         let mut text = String::new();
         for line in &self.options.hba {
             let _ = writeln!(text, "{line}");
+        }
+        if self.options.documentdb.is_some() {
+            text.push_str("local all all trust\n");
         }
         for database in ["all", "replication"] {
             let _ = writeln!(text, "local {database} all {method}");

@@ -8,9 +8,8 @@ use twinport::Running;
 use twinport_config::Settings;
 use twinport_embedded::Server;
 
-use super::{Options, USUAL_PORT};
+use super::{Options, USUAL_MONGO_PORT, USUAL_PORT, library::Library};
 
-const SAMPLE: &str = include_str!("../../sample/library.sql");
 /// Name and password of the one user: superuser of the private server, admin of the proxy.
 pub(super) const USER: &str = "dev";
 pub(super) const DATABASE: &str = "library";
@@ -19,17 +18,25 @@ pub(super) struct Stage {
     proxy: Running,
     database: Server,
     pub(super) port: u16,
+    /// The port for MongoDB clients, or why there is none.
+    mongo: Result<u16, String>,
     admin: SocketAddr,
 }
 
 impl Stage {
     pub(super) async fn start(options: &Options) -> anyhow::Result<Self> {
-        let database = start_database(options).await?;
-        load_sample(&database)
-            .await
-            .context("cannot load the sample schema")?;
-        let port = choose_port(options.postgres_port);
-        let settings = settings(port, options.admin_port, &database.url_of(DATABASE))?;
+        let Library {
+            server: database,
+            collections,
+        } = Library::open(options).await?;
+        let port = choose_port(options.postgres_port, USUAL_PORT);
+        let upstream = database.url_of(DATABASE);
+        let mut text = settings(port, options.admin_port, &upstream);
+        if collections.is_ok() {
+            let port = choose_port(options.mongo_port, USUAL_MONGO_PORT);
+            text.push_str(&mongo_settings(port, &upstream));
+        }
+        let settings = Settings::parse(&text, "settings of proxyctl dev")?;
         twinport::init_log(&settings.log);
         let proxy = twinport::start(settings).await?;
         let port = proxy
@@ -37,20 +44,29 @@ impl Stage {
             .first()
             .context("the proxy does not listen")?
             .port();
+        let mongo = match collections {
+            Ok(()) => Ok(proxy
+                .mongo
+                .first()
+                .context("the proxy does not listen for MongoDB clients")?
+                .port()),
+            Err(reason) => Err(reason),
+        };
         let admin = proxy.admin.context("the proxy has no admin port")?;
         Ok(Self {
             proxy,
             database,
             port,
+            mongo,
             admin,
         })
     }
 
-    /// One line for scripts. `mongo` has no port yet.
+    /// One line for scripts. `mongo` is null where there is no such port.
     pub(super) fn json(&self) -> String {
         json!({
             "postgres": self.url(DATABASE),
-            "mongo": null,
+            "mongo": self.mongo_url().ok(),
             "admin": self.admin_url(),
             "database": self.database_url(),
         })
@@ -63,6 +79,14 @@ impl Stage {
             "postgres://{USER}:{USER}@127.0.0.1:{}/{database}",
             self.port
         )
+    }
+
+    /// A connection string for MongoDB clients, or why there is none.
+    pub(super) fn mongo_url(&self) -> Result<String, &str> {
+        let port = self.mongo.as_ref().map_err(String::as_str)?;
+        Ok(format!(
+            "mongodb://{USER}:{USER}@127.0.0.1:{port}/{DATABASE}"
+        ))
     }
 
     pub(super) fn admin_url(&self) -> String {
@@ -90,44 +114,16 @@ impl Stage {
     }
 }
 
-async fn start_database(options: &Options) -> anyhow::Result<Server> {
-    let wanted = twinport_embedded::Options {
-        major: options.postgres_version,
-        data: options.data.clone(),
-        port: options.database_port,
-        superuser: USER.into(),
-        password: USER.into(),
-        ..twinport_embedded::Options::default()
-    };
-    Ok(Server::start(wanted).await?)
-}
-
-/// A kept folder has the database from before, with whatever was done to it.
-async fn load_sample(server: &Server) -> anyhow::Result<()> {
-    let client = server.client("postgres").await?;
-    let known = client
-        .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&DATABASE])
-        .await?;
-    if known.is_some() {
-        return Ok(());
-    }
-    client
-        .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
-        .await?;
-    server.client(DATABASE).await?.batch_execute(SAMPLE).await?;
-    Ok(())
-}
-
 /// The wanted port; else the usual one if nobody has it.
-fn choose_port(wanted: Option<u16>) -> u16 {
+fn choose_port(wanted: Option<u16>, usual: u16) -> u16 {
     wanted.unwrap_or_else(|| {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT)).is_ok();
-        if free { USUAL_PORT } else { 0 }
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).is_ok();
+        if free { usual } else { 0 }
     })
 }
 
-fn settings(port: u16, admin_port: u16, upstream: &str) -> anyhow::Result<Settings> {
-    let text = format!(
+fn settings(port: u16, admin_port: u16, upstream: &str) -> String {
+    format!(
         r#"
 shutdown_timeout = "2s"
 
@@ -147,6 +143,41 @@ http = "127.0.0.1:{admin_port}"
 [log]
 level = "warn"
 "#
-    );
-    Ok(Settings::parse(&text, "settings of proxyctl dev")?)
+    )
+}
+
+/// With the same upstream as the tables, so that both ports share its pool.
+fn mongo_settings(port: u16, upstream: &str) -> String {
+    format!(
+        r#"
+[mongo]
+listen = ["127.0.0.1:{port}"]
+upstream = "{upstream}"
+
+[mongo.relations.authors.books]
+target = "books"
+kind = "many"
+foreign = "author_id"
+
+[mongo.relations.publishers.books]
+target = "books"
+kind = "many"
+foreign = "publisher_id"
+
+[mongo.relations.books.author]
+target = "authors"
+kind = "one"
+local = "author_id"
+
+[mongo.relations.books.publisher]
+target = "publishers"
+kind = "one"
+local = "publisher_id"
+
+[mongo.relations.books.tags]
+target = "tags"
+kind = "many"
+local = "tag_ids"
+"#
+    )
 }

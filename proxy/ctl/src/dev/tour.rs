@@ -45,6 +45,8 @@ Connect through it:
   pgx              pgx.Connect(ctx, \"{url}\")
   environment      export DATABASE_URL='{url}'
 
+{mongo}
+
 Past it:           psql '{direct}'
 Admin console:     psql '{console}' -c 'SHOW POOLS'
 Metrics:           curl {admin}/metrics
@@ -68,6 +70,7 @@ which has just been run through the port, and answered:
 {result}
 Stop with Ctrl-C.
 ",
+        mongo = mongo(stage),
         version = stage.database().version(),
         alchemy = url.replacen("postgres://", "postgresql+psycopg://", 1),
         direct = stage.database_url(),
@@ -76,6 +79,23 @@ Stop with Ctrl-C.
         upsert = indented(UPSERT),
         latest = indented(LATEST),
     ))
+}
+
+fn mongo(stage: &Stage) -> String {
+    match stage.mongo_url() {
+        Ok(url) => format!(
+            "\
+The same library in MongoDB, from the same database:
+
+  mongosh          mongosh '{url}'
+  PyMongo          pymongo.MongoClient('{url}')
+
+Each author with all books, each book with its publisher:
+
+  db.authors.find().sort({{ _id: 1 }}).comment('@include(books.publisher)')"
+        ),
+        Err(reason) => format!("There is {reason}."),
+    }
 }
 
 fn indented(sql: &str) -> String {
