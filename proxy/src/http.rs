@@ -4,7 +4,6 @@ mod exposition;
 mod metrics;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
@@ -16,12 +15,13 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use twinport_core::drain::Drain;
-use twinport_pg::wing::Wing;
+
+use crate::running::Wings;
 
 /// Serves until drain is over.
 pub(crate) async fn serve(
     address: SocketAddr,
-    wing: Arc<Wing>,
+    wings: Wings,
     drain: Drain,
 ) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(address)
@@ -32,7 +32,7 @@ pub(crate) async fn serve(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state((wing, drain));
+        .with_state((wings, drain));
     let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the admin HTTP port ended");
@@ -41,7 +41,7 @@ pub(crate) async fn serve(
     Ok((address, task))
 }
 
-async fn ready(State((_, drain)): State<(Arc<Wing>, Drain)>) -> (StatusCode, &'static str) {
+async fn ready(State((_, drain)): State<(Wings, Drain)>) -> (StatusCode, &'static str) {
     if drain.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
     } else {
@@ -49,9 +49,9 @@ async fn ready(State((_, drain)): State<(Arc<Wing>, Drain)>) -> (StatusCode, &'s
     }
 }
 
-async fn metrics(State((wing, drain)): State<(Arc<Wing>, Drain)>) -> impl IntoResponse {
+async fn metrics(State((wings, drain)): State<(Wings, Drain)>) -> impl IntoResponse {
     (
         [(CONTENT_TYPE, exposition::CONTENT_TYPE)],
-        metrics::render(&wing, &drain),
+        metrics::render(&wings, &drain),
     )
 }

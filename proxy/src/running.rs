@@ -88,7 +88,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let mut tasks = Vec::new();
     let admin = match http {
         Some(address) => {
-            let (address, task) = http::serve(address, Arc::clone(wing), drain.clone()).await?;
+            let (address, task) = http::serve(address, wings.clone(), drain.clone()).await?;
             tasks.push(task);
             Some(address)
         }

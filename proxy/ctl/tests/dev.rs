@@ -186,6 +186,17 @@ fn hello(url: &str) -> Vec<u8> {
 }
 
 /// Needs Postgres 18 with the extension: `scripts/setup-postgres-18.sh`.
+/// What `/metrics` tells at this admin port.
+fn metrics(url: &str) -> String {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[tokio::test]
 async fn both_ports_have_the_library() {
     let folder = temporary();
@@ -197,6 +208,10 @@ async fn both_ports_have_the_library() {
     let answer = hello(mongo);
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.contains("maxWireVersion"), "{answer:?}");
+
+    let metrics = metrics(ready["admin"].as_str().unwrap());
+    let accepted = "\ntwinport_mongo_connections_accepted_total 1\n";
+    assert!(metrics.contains(accepted), "{metrics}");
 
     let url = ready["postgres"].as_str().unwrap();
     for (name, count) in [("authors", 5), ("books", 8), ("publishers", 3), ("tags", 5)] {

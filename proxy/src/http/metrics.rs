@@ -1,5 +1,7 @@
 //! What `/metrics` tells: the counters as they are, read once for each request.
 
+mod mongo;
+
 use std::sync::Arc;
 
 use twinport_core::drain::Drain;
@@ -10,6 +12,7 @@ use twinport_pg::pools::PgPool;
 use twinport_pg::wing::Wing;
 
 use super::exposition::{Exposition, Kind};
+use crate::running::Wings;
 
 /// A pool as it is at this moment.
 struct Seen {
@@ -29,7 +32,8 @@ impl Seen {
 }
 
 /// Everything, as text.
-pub(super) fn render(wing: &Wing, drain: &Drain) -> String {
+pub(super) fn render(wings: &Wings, drain: &Drain) -> String {
+    let wing = &*wings.postgres;
     let tally = Tally::of(wing.clients());
     let pools: Vec<_> = wing
         .pools()
@@ -56,6 +60,9 @@ pub(super) fn render(wing: &Wing, drain: &Drain) -> String {
         for seen in &pools {
             samples.add(&seen.labels(), seconds(counter(seen.pool.stats()).get()));
         }
+    }
+    if let Some(wing) = &wings.mongo {
+        mongo::render(&mut out, wing);
     }
     out.finish()
 }
@@ -259,7 +266,8 @@ mod tests {
     #[test]
     fn names_follow_the_conventions() {
         let counters = COUNTERS.iter().chain(&TIMES).map(|(name, ..)| *name);
-        for name in counters.chain(SERVER.iter().map(|(name, ..)| *name)) {
+        let server = SERVER.iter().chain(&mongo::COUNTERS);
+        for name in counters.chain(server.map(|(name, ..)| *name)) {
             assert!(
                 name.starts_with("twinport_") && name.ends_with("_total"),
                 "{name}"
