@@ -60,6 +60,8 @@ impl Installed {
             r#"daemonize no
 locks_dir "{locks}"
 unix_socket_dir "{locks}"
+unix_socket_mode "0644"
+log_format "%p %t %l [%i %s] (%c) %m\n"
 log_to_stdout yes
 log_session no
 log_stats no
