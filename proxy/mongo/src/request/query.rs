@@ -1,5 +1,8 @@
 //! `find`, `aggregate`, `count`, `distinct`.
 
+use twinport_wire::mongo::bson::RawBsonRef;
+use twinport_wire::mongo::bson::raw::{RawDocument, cstr};
+
 use super::{Context, Outcome, cursor};
 use crate::reply::Reply;
 use crate::upstream as sql;
@@ -13,9 +16,37 @@ pub(super) async fn aggregate(context: &mut Context<'_>) -> Outcome {
     cursor::first_page(context, sql::AGGREGATE).await
 }
 
+/// Below so many documents a count of all of them is exact.
+const EXACT: i32 = 100_000;
+
+/// The extension answers a count of all documents from Postgres's statistics, which lag behind: good for large
+/// collections, where counting takes long.
 pub(super) async fn count(context: &mut Context<'_>) -> Outcome {
     context.request.collection()?;
-    single(context, sql::COUNT).await
+    let estimate = single(context, sql::COUNT).await?;
+    let counted = estimate.document()?.get_i32("n");
+    if !counts_all(context.request.command.body) || !matches!(counted, Ok(..EXACT)) {
+        return Ok(estimate);
+    }
+    let request = context.request;
+    let mut body = request.command.body.to_owned();
+    body.append(cstr!("limit"), EXACT);
+    let parameters = [Some(request.database.as_bytes()), Some(body.as_bytes())];
+    let rows = context.call(sql::COUNT, &parameters).await?;
+    Reply::row(rows, 0)
+}
+
+/// Whether no condition and no bound is given.
+fn counts_all(body: &RawDocument) -> bool {
+    let query = match body.get("query") {
+        Ok(Some(RawBsonRef::Document(query))) => query.into_iter().next().is_none(),
+        Ok(Some(RawBsonRef::Null) | None) => true,
+        _ => false,
+    };
+    query
+        && ["limit", "skip"]
+            .into_iter()
+            .all(|name| matches!(body.get(name), Ok(None)))
 }
 
 pub(super) async fn distinct(context: &mut Context<'_>) -> Outcome {
