@@ -36,6 +36,12 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
+    /// Its transaction, if it was opened in one.
+    fn transaction(&self) -> Option<(Owner, i64)> {
+        let owner = (Arc::clone(&self.identity.user), self.session?);
+        Some((owner, self.transaction?))
+    }
+
     /// Whether the database keeps something of it that has to be thrown away.
     pub(crate) fn is_kept(&self) -> bool {
         let continuation = RawDocument::from_bytes(&self.continuation);
@@ -129,9 +135,24 @@ impl Cursors {
         self.take_if(|cursor, _| cursor.session == Some(*session) && cursor.identity.user == *user)
     }
 
-    /// Takes away those of a client that is gone; who has a session may come back by another connection.
-    pub(crate) fn of_client(&self, client: i32) -> Vec<Cursor> {
-        self.take_if(|cursor, _| cursor.session.is_none() && cursor.client == client)
+    /// Takes away those of a transaction.
+    pub(crate) fn of_transaction(&self, owner: &Owner, number: i64) -> Vec<Cursor> {
+        self.take_if(|cursor, _| cursor.transaction() == Some((owner.clone(), number)))
+    }
+
+    /// Takes away those whose transaction is over.
+    pub(crate) fn left_over(&self, is_open: impl Fn(&Owner, i64) -> bool) -> Vec<Cursor> {
+        self.take_if(|cursor, _| {
+            let transaction = cursor.transaction();
+            transaction.is_some_and(|(owner, number)| !is_open(&owner, number))
+        })
+    }
+
+    /// Takes away those of a client that is gone. Who has a session may come back by another connection, unless
+    /// a balancer might lead it elsewhere.
+    pub(crate) fn of_client(&self, client: i32, balanced: bool) -> Vec<Cursor> {
+        let lost = |cursor: &Cursor| balanced || cursor.session.is_none();
+        self.take_if(|cursor, _| cursor.client == client && lost(cursor))
     }
 
     fn take_if(&self, gone: impl Fn(&Cursor, &Instant) -> bool) -> Vec<Cursor> {

@@ -124,6 +124,7 @@ pub(crate) fn hello(
         out.append(cstr!("speculativeAuthenticate"), speculated);
     }
     if matches!(body.get("loadBalanced"), Ok(Some(value)) if truth(value)) {
+        session.balanced = true;
         out.append(cstr!("serviceId"), session.wing.service);
     }
     if let Ok(Some(RawBsonRef::Document(client))) = body.get("client") {

@@ -229,7 +229,9 @@ impl Session {
         let within = if command.start_transaction == Some(true) {
             let identity = self.known(entry.name)?;
             let lease = self.wing.lease(identity);
-            transactions.start(&owner, number, lease).await?
+            transactions
+                .start(&owner, number, self.number, lease)
+                .await?
         } else {
             transactions.join(&owner, number).await?
         };

@@ -40,6 +40,8 @@ pub struct Session {
     pub(crate) certificate: Option<CertificateDer<'static>>,
     /// Whether the client has said what it is; it may do so once.
     pub(crate) introduced: bool,
+    /// It comes through a balancer, and can't come back by another connection.
+    pub(crate) balanced: bool,
     /// The compressors that `hello` has agreed on.
     pub(crate) agreed: Vec<Compressor>,
     /// The number of our next message.
@@ -66,6 +68,7 @@ impl Session {
             presence,
             certificate,
             introduced: false,
+            balanced: false,
             agreed: vec![Compressor::Noop],
             next: 0,
         }
@@ -89,7 +92,10 @@ impl Session {
                 Next::End => break,
             }
         }
-        let left = self.wing.cursors.of_client(self.number);
+        if self.balanced {
+            self.wing.transactions.of_client(self.number);
+        }
+        let left = self.wing.cursors.of_client(self.number, self.balanced);
         self.wing.dismiss(left);
     }
 

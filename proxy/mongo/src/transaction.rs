@@ -37,6 +37,8 @@ struct Slot {
 
 struct State {
     number: i64,
+    /// The connection of the client that began it.
+    client: i32,
     phase: Phase,
 }
 
@@ -61,6 +63,7 @@ impl Transactions {
         let slot = slots.entry(owner.clone()).or_insert_with(|| {
             let state = State {
                 number: i64::MIN,
+                client: 0,
                 phase: Phase::Aborted,
             };
             Arc::new(Slot {
@@ -77,11 +80,12 @@ impl Transactions {
         Arc::clone(&slot.state).lock_owned().await
     }
 
-    /// Opens a transaction for the command that starts it; `lease` gets it a connection.
+    /// Opens a transaction for the command of this client that starts it; `lease` gets it a connection.
     pub(crate) async fn start(
         &self,
         owner: &Owner,
         number: i64,
+        client: i32,
         lease: impl Future<Output = Result<Box<dyn Connection>, SqlError>>,
     ) -> Result<Within, Fault> {
         let mut guard = self.state(owner).await;
@@ -97,6 +101,7 @@ impl Transactions {
         // What the session left open is over.
         guard.phase = Phase::Aborted;
         guard.number = number;
+        guard.client = client;
         let begun = async {
             let mut connection = lease.await?;
             connection.command(BEGIN).await?;
@@ -187,6 +192,30 @@ impl Transactions {
             && let Ok(mut state) = slot.state.try_lock()
         {
             state.phase = Phase::Aborted;
+        }
+    }
+
+    /// Rolls back what a client has begun that is gone for good.
+    pub(crate) fn of_client(&self, client: i32) {
+        for slot in self.slots.lock().values() {
+            if let Ok(mut state) = slot.state.try_lock()
+                && state.client == client
+                && matches!(state.phase, Phase::Open(_))
+            {
+                state.phase = Phase::Aborted;
+            }
+        }
+    }
+
+    /// Whether a transaction goes on, or a command runs in it.
+    pub(crate) fn is_open(&self, owner: &Owner, number: i64) -> bool {
+        let slots = self.slots.lock();
+        let Some(slot) = slots.get(owner) else {
+            return false;
+        };
+        match slot.state.try_lock() {
+            Ok(state) => state.number == number && matches!(state.phase, Phase::Open(_)),
+            Err(_) => true,
         }
     }
 

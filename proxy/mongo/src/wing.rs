@@ -200,5 +200,8 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
         }
         wing.transactions
             .expire(current.mongo.idle_transaction_timeout);
+        let is_open = |owner: &_, number| wing.transactions.is_open(owner, number);
+        let left = wing.cursors.left_over(is_open);
+        wing.dismiss(left);
     }
 }

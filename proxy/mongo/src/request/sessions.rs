@@ -6,7 +6,7 @@ use twinport_wire::mongo::bson::{RawBinaryRef, RawBsonRef, rawdoc};
 use super::{Context, Outcome};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
-use crate::transaction;
+use crate::transaction::{self, Owner};
 
 pub(super) async fn start(_: &mut Context<'_>) -> Outcome {
     let mut id: [u8; 16] = rand::random();
@@ -61,8 +61,9 @@ pub(super) async fn commit(context: &mut Context<'_>) -> Outcome {
     let owner = context.session.owner(command)?;
     let number = outside(transaction::number(command), command.name)?;
     let transactions = &context.session.wing.transactions;
-    transactions.commit(&owner, number).await?;
-    Ok(Reply::ok())
+    let committed = transactions.commit(&owner, number).await;
+    close_cursors(context, &owner, number);
+    committed.map(|()| Reply::ok())
 }
 
 pub(super) async fn abort(context: &mut Context<'_>) -> Outcome {
@@ -70,8 +71,15 @@ pub(super) async fn abort(context: &mut Context<'_>) -> Outcome {
     let owner = context.session.owner(command)?;
     let number = outside(transaction::number(command), command.name)?;
     let transactions = &context.session.wing.transactions;
-    transactions.abort(&owner, number).await?;
-    Ok(Reply::ok())
+    let aborted = transactions.abort(&owner, number).await;
+    close_cursors(context, &owner, number);
+    aborted.map(|()| Reply::ok())
+}
+
+/// Closes what a transaction leaves open.
+fn close_cursors(context: &Context<'_>, owner: &Owner, number: i64) {
+    let wing = &context.session.wing;
+    wing.dismiss(wing.cursors.of_transaction(owner, number));
 }
 
 fn outside(number: Result<i64, Fault>, name: &str) -> Result<i64, Fault> {
