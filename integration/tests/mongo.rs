@@ -1,0 +1,213 @@
+//! What hurts users of a proxy most, each as a test on the MongoDB port: state that leaks from one
+//! client to another, writes applied twice, work of dead clients that goes on, waits without end.
+
+#[path = "mongo/abandoned.rs"]
+mod abandoned;
+#[path = "mongo/bad_input.rs"]
+mod bad_input;
+#[path = "mongo/cutter.rs"]
+mod cutter;
+#[path = "mongo/killed.rs"]
+mod killed;
+#[path = "mongo/raw.rs"]
+mod raw;
+#[path = "mongo/retries.rs"]
+mod retries;
+#[path = "mongo/support.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use support::{Scene, Wants, code, cursor, labels, page, session};
+use twinport_wire::mongo::bson::rawdoc;
+
+#[tokio::test]
+async fn a_thousand_clients_on_ten_connections() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 10,
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 1000).await?;
+    let mut clients = Vec::new();
+    for number in 0..1000_i32 {
+        clients.push((number, scene.client().await?));
+    }
+    let work: Vec<_> = clients
+        .into_iter()
+        .map(|(number, mut client)| {
+            tokio::spawn(async move {
+                for turn in 0..3_i32 {
+                    let find = rawdoc! { "find": "c", "filter": { "_id": number }, "$db": "test" };
+                    let answer = client.run(&find).await?;
+                    let found = page(&answer)?;
+                    let own = found
+                        .first()
+                        .is_some_and(|own| own.get_i32("v").ok() == Some(number));
+                    ensure!(found.len() == 1 && own, "{number} got {answer:?}");
+                    let id = number * 10 + turn;
+                    let insert =
+                        rawdoc! { "insert": "d", "documents": [{ "_id": id }], "$db": "test" };
+                    client.run(&insert).await?;
+                }
+                anyhow::Ok(client)
+            })
+        })
+        .collect();
+    let mut alive = Vec::new();
+    for task in work {
+        alive.push(task.await??);
+    }
+    assert_eq!(scene.wing()?.clients().count(), 1000);
+    let upstream = scene.upstream().await?;
+    assert!(upstream <= 10, "{upstream} upstream connections");
+    let count = rawdoc! { "count": "d", "query": {}, "$db": "test" };
+    let answer = scene.client().await?.run(&count).await?;
+    assert_eq!(answer.get_i32("n")?, 3000);
+    drop(alive);
+    support::eventually("all are gone", async || {
+        Ok(scene.wing()?.clients().count() == 0)
+    })
+    .await?;
+    assert_eq!(scene.busy().await?, 0);
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_462() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 1,
+        pool_lines: "wait_timeout = \"1s\"",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 1).await?;
+    let (mut a, mut b) = (scene.client().await?, scene.client().await?);
+    let begin = rawdoc! {
+        "find": "c", "lsid": session(1), "txnNumber": 1_i64, "autocommit": false,
+        "startTransaction": true, "$db": "test",
+    };
+    a.run(&begin).await?;
+    let began = Instant::now();
+    let find = rawdoc! { "find": "c", "$db": "test" };
+    let insert = rawdoc! {
+        "insert": "c", "documents": [{}], "lsid": session(2), "txnNumber": 1_i64, "$db": "test",
+    };
+    for command in [&find, &insert] {
+        let answer = b.ask(command).await?;
+        assert_eq!(code(&answer), 462, "{answer:?}");
+        assert_eq!(
+            answer.get_str("codeName")?,
+            "IngressRequestRateLimitExceeded"
+        );
+        let labels = labels(&answer);
+        assert!(labels.contains(&"SystemOverloadedError"), "{labels:?}");
+        assert!(labels.contains(&"RetryableError"), "{labels:?}");
+    }
+    let waited = began.elapsed();
+    assert!(
+        waited > Duration::from_millis(1900) && waited < Duration::from_secs(10),
+        "{waited:?}"
+    );
+    let commit = rawdoc! {
+        "commitTransaction": 1, "lsid": session(1), "txnNumber": 1_i64, "autocommit": false,
+        "$db": "admin",
+    };
+    a.run(&commit).await?;
+    b.run(&find).await?;
+    b.run(&insert).await?;
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn limits_hold_and_are_told() -> Result<()> {
+    let scene = Scene::with(Wants {
+        mongo_lines: "max_clients = 3\nmax_cursors = 1",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 10).await?;
+    support::eventually("the first is gone", async || {
+        Ok(scene.wing()?.clients().count() == 0)
+    })
+    .await?;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(scene.client().await?);
+    }
+    assert_eq!(scene.wing()?.clients().count(), 3, "each counts once");
+    assert!(scene.client().await.is_err(), "one too many");
+    let mut client = clients.pop().into_iter().next().expect("three of them");
+    drop(clients);
+    let find = rawdoc! { "find": "c", "batchSize": 2, "lsid": session(1), "$db": "test" };
+    let first = cursor(&client.run(&find).await?)?;
+    let refused = client.ask(&find).await?;
+    assert_eq!(code(&refused), 146, "{refused:?}");
+    let kill = rawdoc! { "killCursors": "c", "cursors": [first], "$db": "test" };
+    client.run(&kill).await?;
+    client.run(&find).await?;
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_users_are_kept_apart() -> Result<()> {
+    let scene = Scene::with(Wants {
+        own_roles: true,
+        ..Wants::default()
+    })
+    .await?;
+    // One of them may only read.
+    scene
+        .admin
+        .batch_execute(
+            "REVOKE documentdb_admin_role FROM other; GRANT documentdb_readonly_role TO other;
+             GRANT pg_read_all_data TO other",
+        )
+        .await?;
+    scene.fill("c", 10).await?;
+    let (mut app, mut other) = (scene.client().await?, scene.other().await?);
+    let find = rawdoc! { "find": "c", "batchSize": 2, "lsid": session(1), "$db": "test" };
+    let theirs = cursor(&other.run(&find).await?)?;
+    let insert = rawdoc! { "insert": "c", "documents": [{ "_id": "b" }], "$db": "test" };
+    let refused = other.ask(&insert).await?;
+    let errors = refused.get_array("writeErrors")?;
+    let error = errors.get_document(0)?;
+    assert_eq!(error.get_i32("code")?, 13, "{refused:?}");
+    // A cursor is its user's, also for who knows its number and its session.
+    let more = rawdoc! { "getMore": theirs, "collection": "c", "lsid": session(1), "$db": "test" };
+    assert_eq!(code(&app.ask(&more).await?), 43);
+    let kill = rawdoc! { "killCursors": "c", "cursors": [theirs], "$db": "test" };
+    let answer = app.run(&kill).await?;
+    assert_eq!(answer.get_array("cursorsKilled")?.into_iter().count(), 0);
+    let end = rawdoc! { "endSessions": [session(1)], "$db": "admin" };
+    app.run(&end).await?;
+    other.run(&more).await?;
+    // So is a transaction, and its number.
+    let begin = |collection: &str| {
+        rawdoc! {
+            "find": collection, "lsid": session(2), "txnNumber": 1_i64, "autocommit": false,
+            "startTransaction": true, "$db": "test",
+        }
+    };
+    app.run(&begin("c")).await?;
+    other.run(&begin("c")).await?;
+    let abort = rawdoc! {
+        "abortTransaction": 1, "lsid": session(2), "txnNumber": 1_i64, "autocommit": false,
+        "$db": "admin",
+    };
+    other.run(&abort).await?;
+    let write = rawdoc! {
+        "insert": "c", "documents": [{ "_id": "in" }], "lsid": session(2), "txnNumber": 1_i64,
+        "autocommit": false, "$db": "test",
+    };
+    app.run(&write).await?;
+    // Nobody acts for another by logging in over it.
+    other.run(&rawdoc! { "logout": 1, "$db": "admin" }).await?;
+    assert_eq!(code(&other.ask(&find).await?), 13);
+    scene.stop().await;
+    Ok(())
+}

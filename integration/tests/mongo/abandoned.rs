@@ -1,0 +1,238 @@
+//! What clients leave behind when they go: cursors, transactions, statements that run.
+
+use anyhow::Result;
+use twinport_wire::mongo::bson::raw::RawDocumentBuf;
+use twinport_wire::mongo::bson::rawdoc;
+
+use super::support::{Scene, Wants, code, cursor, eventually, page, session};
+
+fn begin(byte: u8, number: i64) -> RawDocumentBuf {
+    rawdoc! {
+        "insert": "c", "documents": [{ "_id": "undone" }], "lsid": session(byte),
+        "txnNumber": number, "autocommit": false, "startTransaction": true, "$db": "test",
+    }
+}
+
+fn commit(byte: u8, number: i64) -> RawDocumentBuf {
+    rawdoc! {
+        "commitTransaction": 1, "lsid": session(byte), "txnNumber": number, "autocommit": false,
+        "$db": "admin",
+    }
+}
+
+async fn count(scene: &Scene) -> Result<i32> {
+    let count = rawdoc! { "count": "c", "query": {}, "$db": "test" };
+    Ok(scene.client().await?.run(&count).await?.get_i32("n")?)
+}
+
+/// How many files of cursors the server keeps.
+async fn files(scene: &Scene) -> Result<i64> {
+    let sql = "SELECT count(*) FROM pg_ls_dir('pg_documentdb_cursor_files', true, false)";
+    Ok(scene.admin.query_one(sql, &[]).await?.get(0))
+}
+
+#[tokio::test]
+async fn a_dead_clients_command_is_cancelled() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 1,
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 3).await?;
+    let lock = scene.lock("c").await?;
+    let mut client = scene.client().await?;
+    client.send(&rawdoc! { "find": "c", "$db": "test" }).await?;
+    eventually("the command runs", async || Ok(scene.locked().await? == 1)).await?;
+    drop(client);
+    eventually("the command is over", async || {
+        Ok(scene.locked().await? == 0)
+    })
+    .await?;
+    drop(lock);
+    assert_eq!(
+        count(&scene).await?,
+        3,
+        "the only connection serves the next"
+    );
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dead_clients_write_is_whole_or_not_there() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 1,
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 3).await?;
+    let lock = scene.lock("c").await?;
+    let mut client = scene.client().await?;
+    client
+        .send(&rawdoc! { "insert": "c", "documents": [{}, {}], "$db": "test" })
+        .await?;
+    eventually("the command runs", async || Ok(scene.locked().await? == 1)).await?;
+    drop(client);
+    eventually("the command is over", async || {
+        Ok(scene.locked().await? == 0)
+    })
+    .await?;
+    drop(lock);
+    assert_eq!(count(&scene).await?, 3);
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn cursors_go_with_their_client_or_session_or_time() -> Result<()> {
+    let scene = Scene::with(Wants {
+        mongo_lines: "cursor_timeout = \"3s\"",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 100).await?;
+    let wing = scene.wing()?;
+    let sorted = |lsid: Option<u8>| {
+        let mut find = rawdoc! { "find": "c", "sort": { "v": -1 }, "batchSize": 2, "$db": "test" };
+        if let Some(byte) = lsid {
+            find.append(
+                twinport_wire::mongo::bson::raw::cstr!("lsid"),
+                session(byte),
+            );
+        }
+        find
+    };
+    // Without a session: with the client.
+    let mut client = scene.client().await?;
+    for _ in 0..5 {
+        client.run(&sorted(None)).await?;
+    }
+    assert_eq!((wing.cursors(), files(&scene).await?), (5, 5));
+    drop(client);
+    eventually("the client's cursors are closed", async || {
+        Ok(wing.cursors() == 0)
+    })
+    .await?;
+    eventually("their files are gone", async || {
+        Ok(files(&scene).await? == 0)
+    })
+    .await?;
+    // With a session: another connection may go on, until the session ends.
+    let mut client = scene.client().await?;
+    let open = cursor(&client.run(&sorted(Some(1))).await?)?;
+    drop(client);
+    let mut client = scene.client().await?;
+    let more = rawdoc! { "getMore": open, "collection": "c", "lsid": session(1), "batchSize": 3, "$db": "test" };
+    assert_eq!(page(&client.run(&more).await?)?.len(), 3);
+    client
+        .run(&rawdoc! { "endSessions": [session(1)], "$db": "admin" })
+        .await?;
+    assert_eq!(wing.cursors(), 0);
+    assert_eq!(code(&client.ask(&more).await?), 43);
+    // Nobody asks: with time.
+    client.run(&sorted(Some(2))).await?;
+    drop(client);
+    eventually("the cursor is too old", async || Ok(wing.cursors() == 0)).await?;
+    eventually("all files are gone", async || Ok(files(&scene).await? == 0)).await?;
+    assert_eq!(scene.busy().await?, 0);
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn cursors_of_a_transaction_end_with_it() -> Result<()> {
+    let scene = Scene::new().await?;
+    scene.fill("c", 100).await?;
+    let mut client = scene.client().await?;
+    for (number, end) in [(1, "commitTransaction"), (2, "abortTransaction")] {
+        let find = rawdoc! {
+            "find": "c", "sort": { "v": 1 }, "batchSize": 2, "lsid": session(1),
+            "txnNumber": i64::from(number), "autocommit": false, "startTransaction": true, "$db": "test",
+        };
+        client.run(&find).await?;
+        assert_eq!(scene.wing()?.cursors(), 1);
+        let end = match end {
+            "commitTransaction" => commit(1, number.into()),
+            _ => rawdoc! {
+                "abortTransaction": 1, "lsid": session(1), "txnNumber": i64::from(number),
+                "autocommit": false, "$db": "admin",
+            },
+        };
+        client.run(&end).await?;
+        eventually("its cursor is closed", async || {
+            Ok(scene.wing()?.cursors() == 0)
+        })
+        .await?;
+    }
+    eventually("no file is left", async || Ok(files(&scene).await? == 0)).await?;
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_abandoned_transaction_is_rolled_back() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 1,
+        mongo_lines: "idle_transaction_timeout = \"2s\"",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 3).await?;
+    let wing = scene.wing()?;
+    let mut client = scene.client().await?;
+    client.run(&begin(1, 1)).await?;
+    assert_eq!((wing.transactions(), scene.busy().await?), (1, 1));
+    drop(client);
+    eventually("it is rolled back", async || Ok(wing.transactions() == 0)).await?;
+    assert_eq!(
+        count(&scene).await?,
+        3,
+        "the only connection serves the next"
+    );
+    let mut client = scene.client().await?;
+    let late = client.ask(&commit(1, 1)).await?;
+    assert_eq!(code(&late), 251, "{late:?}");
+    // Or its session ends.
+    client.run(&begin(2, 1)).await?;
+    client
+        .run(&rawdoc! { "endSessions": [session(2)], "$db": "admin" })
+        .await?;
+    assert_eq!(wing.transactions(), 0);
+    assert_eq!(count(&scene).await?, 3);
+    // Or its session begins another.
+    client.run(&begin(3, 1)).await?;
+    client.run(&begin(3, 2)).await?;
+    assert_eq!(wing.transactions(), 1);
+    assert_eq!(code(&client.ask(&commit(3, 1)).await?), 251);
+    client.run(&commit(3, 2)).await?;
+    assert_eq!(count(&scene).await?, 4);
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn behind_a_balancer_a_transaction_goes_with_its_client() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 1,
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 3).await?;
+    let mut client = scene.stranger().await?;
+    let hello = rawdoc! { "hello": 1, "loadBalanced": true, "$db": "admin" };
+    let answer = client.run(&hello).await?;
+    assert!(answer.get_object_id("serviceId").is_ok(), "{answer:?}");
+    client
+        .log_in(twinport_integration::USER, twinport_integration::PASSWORD)
+        .await?;
+    client.run(&begin(1, 1)).await?;
+    assert_eq!(scene.wing()?.transactions(), 1);
+    drop(client);
+    eventually("it is rolled back", async || {
+        Ok(scene.wing()?.transactions() == 0)
+    })
+    .await?;
+    assert_eq!(count(&scene).await?, 3);
+    scene.stop().await;
+    Ok(())
+}
