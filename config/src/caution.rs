@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::MongoUpstream;
 use crate::key;
 use crate::settings::{AuthMethod, Mongo, Settings, TlsMode};
 use crate::upstream::{Host, SslMode, Upstream};
@@ -45,12 +46,10 @@ impl Settings {
             ));
         }
         if let Some(mongo) = &self.mongo
-            && mongo.upstream.name == Mongo::OWN
-            && may_be_plain(&mongo.upstream.upstream)
+            && let Some((place, cure)) = plain(&mongo.upstream)
         {
             cautions.push(format!(
-                "mongo.upstream: the way to {} may be plain text; add sslmode=verify-full",
-                mongo.upstream.upstream.host,
+                "mongo.upstream: the way to {place} may be plain text; add {cure}"
             ));
         }
         for database in self.databases.values().chain(&self.wildcard) {
@@ -67,11 +66,28 @@ impl Settings {
     }
 }
 
+/// The place to which someone can read along, and what to add to its URL.
+fn plain(upstream: &MongoUpstream) -> Option<(String, &'static str)> {
+    match upstream {
+        MongoUpstream::Postgres(database) => (database.name == Mongo::OWN
+            && may_be_plain(&database.upstream))
+        .then(|| (database.upstream.host.to_string(), "sslmode=verify-full")),
+        MongoUpstream::Deployment(deployment) => {
+            let mut far = deployment.seeds.iter().filter(|seed| !is_local(&seed.host));
+            let far = far.next().filter(|_| deployment.tls == SslMode::Disable)?;
+            Some((far.to_string(), "tls=true"))
+        }
+    }
+}
+
 /// Whether someone between us and the server can read along.
 fn may_be_plain(upstream: &Upstream) -> bool {
     let Host::Tcp(host) = &upstream.host else {
         return false;
     };
-    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    !local && matches!(upstream.sslmode, SslMode::Disable | SslMode::Prefer)
+    !is_local(host) && matches!(upstream.sslmode, SslMode::Disable | SslMode::Prefer)
+}
+
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

@@ -59,7 +59,7 @@ impl fmt::Display for Summary {
                 f,
                 "  mongo      {}, from {}",
                 places.join(", "),
-                mongo.upstream.upstream
+                mongo.upstream
             )?;
             let tls = name_of(&mongo.tls.mode, TLS_MODES);
             let method = name_of(&mongo.auth.method, MONGO_METHODS);

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use crate::MongoUpstream;
 use crate::build::{AUTH_METHODS, KINDS, MONGO_METHODS, POOL_MODES, TLS_MODES, WILDCARD};
 use crate::database::{Database, PoolSettings};
 use crate::key::{self, OFF, Reload, Standing};
@@ -104,9 +105,24 @@ impl Settings {
         let path =
             |path: &Option<std::path::PathBuf>| text(path.as_ref().map(|path| path.display()));
         list.add("mongo.listen", join(&mongo.listen));
-        list.add("mongo.upstream", &mongo.upstream.upstream);
-        if let Some(password) = &mongo.upstream.upstream.password {
+        list.add("mongo.upstream", &mongo.upstream);
+        let (password, waiting) = match &mongo.upstream {
+            MongoUpstream::Postgres(database) => (database.upstream.password.as_ref(), None),
+            MongoUpstream::Deployment(deployment) => {
+                let login = deployment.login.as_ref();
+                let password = login.and_then(|login| login.password.as_ref());
+                (password, Some(deployment.await_connections))
+            }
+        };
+        if let Some(password) = password {
             list.add_secret(&["mongo", "password"].map(str::to_owned), password);
+        }
+        if let Some(waiting) = waiting {
+            list.add("mongo.await_connections", waiting);
+        }
+        if let Some(mask) = &mongo.mask {
+            list.add("mongo.replica_set", &mask.set);
+            list.add("mongo.advertise", &mask.address);
         }
         list.add("mongo.max_clients", mongo.max_clients);
         list.add("mongo.login_timeout", show_duration(mongo.login_timeout));

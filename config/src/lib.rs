@@ -25,6 +25,7 @@ mod build;
 mod caution;
 mod check;
 mod database;
+mod deployment;
 mod diff;
 mod entry;
 mod error;
@@ -43,6 +44,10 @@ mod upstream;
 
 pub use check::{Summary, check};
 pub use database::{Database, PoolMode, PoolSettings};
+pub use deployment::{
+    Deployment, DeploymentLogin, HostPort, Mechanism, MongoUpstream, ReadMode, ReadPreference,
+    Shape,
+};
 pub use diff::{Change, Diff, diff};
 pub use entry::Entry;
 pub use error::{Errors, Place, Problem};
@@ -52,7 +57,7 @@ pub use load::{environment, locate};
 pub use relation::{MongoRelation, MongoThrough};
 pub use secret::Secret;
 pub use settings::{
-    Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, Log, LogFormat, Mongo, Postgres,
-    Settings, TlsMode, User,
+    Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, Log, LogFormat, Mask, Mongo,
+    Postgres, Settings, TlsMode, User,
 };
 pub use upstream::{ChannelBinding, Host, SslMode, SslNegotiation, Upstream};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Database, MongoRelation, PoolSettings, Secret};
+use crate::{Database, HostPort, MongoRelation, MongoUpstream, PoolSettings, Secret};
 
 /// Everything that can be set. Built by [`Settings::load`] or [`Settings::parse`].
 #[derive(Debug, Clone, PartialEq)]
@@ -66,10 +66,10 @@ pub struct Postgres {
 pub struct Mongo {
     /// TCP addresses; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Where the data is: a Postgres with the DocumentDB extension. If one of `[databases]` has
-    /// the same place and login, it is that one, and both ports share its pools; else it is
-    /// called [`Mongo::OWN`].
-    pub upstream: Arc<Database>,
+    /// Where the data is.
+    pub upstream: MongoUpstream,
+    /// What clients see that ask for a replica set.
+    pub mask: Option<Mask>,
     /// Clients at one time.
     pub max_clients: usize,
     /// From connect to the end of the login.
@@ -90,6 +90,15 @@ pub struct Mongo {
     pub auth: Auth,
     /// Relations between collections, for `@include`.
     pub relations: Vec<MongoRelation>,
+}
+
+/// The replica set of one that clients see, if they ask for one by `replicaSet=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// The set's name.
+    pub set: String,
+    /// The address by which clients reach this port.
+    pub address: HostPort,
 }
 
 impl Mongo {
@@ -243,7 +252,10 @@ impl Settings {
     /// The database whose pools have this name: as [`Settings::database`], and the MongoDB port's
     /// own.
     pub fn pooled(&self, name: &str) -> Option<Arc<Database>> {
-        let own = self.mongo.as_ref().map(|mongo| &mongo.upstream);
+        let own = self
+            .mongo
+            .as_ref()
+            .and_then(|mongo| mongo.upstream.database());
         match own.filter(|own| own.name == name) {
             Some(own) => Some(Arc::clone(own)),
             None => self.database(name),

@@ -261,7 +261,17 @@ fn the_mongo_port_shares_the_pools_of_the_same_place() {
         let text = format!("{text}[databases.'*']\nurl = 'postgres://h'\n[mongo]\n{upstream}");
         Settings::parse(&text, "f").unwrap()
     };
-    let name = |settings: &Settings| settings.mongo.as_ref().unwrap().upstream.name.clone();
+    let name = |settings: &Settings| {
+        settings
+            .mongo
+            .as_ref()
+            .unwrap()
+            .upstream
+            .database()
+            .unwrap()
+            .name
+            .clone()
+    };
     let shared = parse("upstream = 'postgres://u@h/docs'\npassword = 'p'");
     assert_eq!(name(&shared), "app");
     let own = parse("upstream = 'postgres://u:other@h/docs'");

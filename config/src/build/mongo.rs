@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::build::MANY;
-use crate::build::database::{read_url, upstream};
+use crate::build::database::{read_url, upstream as postgres_upstream};
 use crate::build::postgres::{cert_map, listen, tls};
 use crate::build::relations::relations;
 use crate::database::{Database, PoolSettings};
+use crate::deployment::url;
 use crate::read::Section;
-use crate::settings::{Auth, AuthMethod, Mongo};
+use crate::settings::{Auth, AuthMethod, Mask, Mongo};
+use crate::source::Value;
+use crate::{Deployment, DeploymentLogin, HostPort, Mechanism, MongoUpstream};
 
 const PORT: u16 = 27017;
 
 /// The database that a DocumentDB server keeps its documents in, unless it was set up otherwise.
 const DATABASE: &str = "postgres";
+
+/// Connections to a server for those who wait for data, if nothing is said.
+const AWAITING: usize = 100;
 
 /// Words of `mongo.auth.method`.
 pub(crate) const METHODS: &[(&str, AuthMethod)] = &[
@@ -36,7 +42,7 @@ pub(super) fn mongo(
     let section = &root.section("mongo");
     let time = |name: &str, default| section.optional_duration(name).unwrap_or(Some(default));
     let listen = listen(section, PORT);
-    let upstream = database(section, pool, databases);
+    let upstream = upstream(section, pool, databases);
     Some(Mongo {
         listen,
         max_clients: section.number("max_clients", 1..=MANY).unwrap_or(10_000),
@@ -51,8 +57,118 @@ pub(super) fn mongo(
         tls: tls(&section.section("tls")),
         auth: auth(&section.section("auth")),
         relations: relations(&section.section("relations")),
+        mask: mask(section),
         upstream: upstream?,
     })
+}
+
+/// MongoDB's servers, or a Postgres.
+fn upstream(
+    section: &Section<'_>,
+    pool: &PoolSettings,
+    databases: &BTreeMap<String, Arc<Database>>,
+) -> Option<MongoUpstream> {
+    let environment = section.reader.environment;
+    let text = section.item("upstream").and_then(|item| match &item.value {
+        Value::Text(text) | Value::Loose(text) => Some(text),
+        _ => None,
+    });
+    if text.is_some_and(|text| url::is_mongo(text, environment)) {
+        let deployment = deployment(section, pool)?;
+        return Some(MongoUpstream::Deployment(Arc::new(deployment)));
+    }
+    if section.has("await_connections") {
+        section.refuse(
+            "await_connections",
+            "has no effect with Postgres as the upstream",
+            "remove it, or name MongoDB by a mongodb:// URL",
+        );
+    }
+    database(section, pool, databases).map(MongoUpstream::Postgres)
+}
+
+fn deployment(section: &Section<'_>, pool: &PoolSettings) -> Option<Deployment> {
+    let (reader, text) = (section.reader, section.text("upstream")?);
+    let waiting = section.number("await_connections", 1..=MANY);
+    let own = section.secret("password");
+    let parsed = url::parse(&text, reader.environment, reader.folder, pool);
+    let mut deployment = match parsed {
+        Ok(deployment) => deployment,
+        Err(fault) => {
+            section.refuse("upstream", fault.message, fault.hint);
+            return None;
+        }
+    };
+    deployment.await_connections = waiting.unwrap_or(AWAITING);
+    if let Some((secret, key)) = own {
+        match &mut deployment.login {
+            None => section.refuse(
+                &key,
+                "is set, but `upstream` has no user",
+                "write mongodb://user@host/…",
+            ),
+            Some(login) if login.password.is_some() && !section.overrides_file(&key) => section
+                .refuse(
+                    &key,
+                    "is set, but `upstream` has a password too",
+                    "keep one of them",
+                ),
+            Some(login) => login.password = Some(secret),
+        }
+    }
+    let wants = |login: &DeploymentLogin| login.mechanism != Some(Mechanism::X509);
+    let login = deployment.login.as_ref().filter(|login| wants(login));
+    if login.is_some_and(|login| login.password.is_none()) {
+        section.refuse(
+            "upstream",
+            "has a user but no password",
+            "write mongodb://user:password@host/…, or set `password`, `password_env` or `password_file`",
+        );
+    }
+    for path in [&deployment.tls_ca, &deployment.tls_certificate]
+        .into_iter()
+        .flatten()
+    {
+        if let Err(message) = reader.check_pem(path) {
+            section.refuse("upstream", message, "name a readable file in PEM form");
+        }
+    }
+    Some(deployment)
+}
+
+/// What clients see that ask for a replica set: both keys or none.
+fn mask(section: &Section<'_>) -> Option<Mask> {
+    let (set, address) = (section.text("replica_set"), section.text("advertise"));
+    let address = match &address {
+        Some(text) => {
+            let address = HostPort::parse(text).filter(|_| !text.contains([' ', '/', '@']));
+            if address.is_none() {
+                section.refuse(
+                    "advertise",
+                    "is not a host and a port",
+                    "write the address by which clients reach this port, such as db.example.com:27017",
+                );
+            }
+            address
+        }
+        None => None,
+    };
+    let (missing, present) = match (section.has("replica_set"), section.has("advertise")) {
+        (true, false) => ("advertise", "replica_set"),
+        (false, true) => ("replica_set", "advertise"),
+        _ => {
+            return Some(Mask {
+                set: set?,
+                address: address?,
+            });
+        }
+    };
+    section.refuse(
+        present,
+        format!("is set without `{missing}`"),
+        "a replica set needs a name and the address by which clients reach this port",
+    );
+    None
 }
 
 /// The database of the settings that is the same place, or one of our own.
@@ -66,7 +182,7 @@ fn database(
     if let Some(seconds) = url.as_ref().and_then(|url| url.connect_timeout) {
         pool.connect_timeout = Duration::from_secs(seconds);
     }
-    let upstream = upstream(section, "upstream", DATABASE, url)?;
+    let upstream = postgres_upstream(section, "upstream", DATABASE, url)?;
     if let Some(same) = databases.values().find(|known| known.upstream == upstream) {
         return Some(Arc::clone(same));
     }

@@ -49,7 +49,11 @@ fn proofs(root: &Section<'_>, section: &Section<'_>, mongo: &Mongo) {
                     "listen on 127.0.0.1 or [::1] only, or use scram",
                 );
             }
-            if mongo.upstream.upstream.user.is_none() {
+            let nobody = mongo
+                .upstream
+                .database()
+                .is_some_and(|database| database.upstream.user.is_none());
+            if nobody {
                 auth.refuse(
                     "method",
                     "`trust` leaves nobody to log in upstream",

@@ -88,7 +88,7 @@ impl fmt::Display for Upstream {
 }
 
 /// Percent signs where a URL needs them; `/` and `*` stay readable.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/*".contains(&byte) {

@@ -38,7 +38,7 @@ pub(crate) struct Fault {
 }
 
 const FORM: &str = "write postgres://user:password@host:5432/database?sslmode=verify-full";
-const ESCAPES: &str = "in user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25; \
+pub(crate) const ESCAPES: &str = "in user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25; \
      or take the password out of the URL, into `password_env` or `password_file`";
 
 /// Parameters after the `?`.
@@ -61,9 +61,9 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
-type Outcome<T> = Result<T, Fault>;
+pub(crate) type Outcome<T> = Result<T, Fault>;
 
-fn fault<T>(message: impl Into<String>, hint: impl Into<String>) -> Outcome<T> {
+pub(crate) fn fault<T>(message: impl Into<String>, hint: impl Into<String>) -> Outcome<T> {
     Err(Fault {
         message: message.into(),
         hint: hint.into(),
@@ -118,7 +118,7 @@ fn after_scheme(url: &str) -> Outcome<&str> {
     match scheme {
         "postgres" | "postgresql" => Ok(rest),
         "mongodb" | "mongodb+srv" => fault(
-            "MongoDB upstreams are not built yet",
+            "is MongoDB's, which only `mongo.upstream` takes",
             "name a Postgres by a postgres:// URL",
         ),
         _ => fault(
@@ -280,13 +280,13 @@ fn word<T: Copy>(parts: &mut Parts, name: &'static str, words: &[(&str, T)]) -> 
 }
 
 /// Environment variables in a URL.
-struct Names<'a> {
-    environment: &'a BTreeMap<String, String>,
+pub(crate) struct Names<'a> {
+    pub(crate) environment: &'a BTreeMap<String, String>,
 }
 
 impl Names<'_> {
     /// A URL that is one variable from end to end is that variable's value.
-    fn whole(&self, url: &str) -> Outcome<String> {
+    pub(crate) fn whole(&self, url: &str) -> Outcome<String> {
         let name = url
             .strip_prefix("${")
             .and_then(|rest| rest.strip_suffix('}'));
@@ -307,7 +307,7 @@ impl Names<'_> {
     }
 
     /// Decodes a part: percent signs in what is written, none in what a variable holds.
-    fn part(&self, text: &str) -> Outcome<String> {
+    pub(crate) fn part(&self, text: &str) -> Outcome<String> {
         let mut whole = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {

@@ -129,6 +129,9 @@ impl Wing {
         database: &str,
         collection: &str,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        if let Some(cluster) = self.cluster() {
+            return cluster.indexes(database, collection).await;
+        }
         let command = rawdoc! { "listIndexes": collection, "cursor": { "batchSize": ALL } };
         let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
         let mut connection = self.lease(identity).await?;

@@ -70,6 +70,13 @@ impl Fault {
         Self::new(code, error)
     }
 
+    /// Too many ask at once; drivers wait a little and ask again.
+    pub fn overloaded(message: impl Display) -> Self {
+        Self::new(known::OVERLOAD, message)
+            .label(OVERLOADED)
+            .label(RETRYABLE)
+    }
+
     /// The server goes down.
     pub fn going_down() -> Self {
         Self::new(known::SHUTDOWN_IN_PROGRESS, "the proxy is shutting down")
@@ -155,9 +162,7 @@ impl From<SqlError> for Fault {
 
 fn unavailable(state: &str, message: String, hint: Option<String>, overload: bool) -> Fault {
     let fault = if overload {
-        Fault::new(known::OVERLOAD, message)
-            .label(OVERLOADED)
-            .label(RETRYABLE)
+        Fault::overloaded(message)
     } else if state.starts_with("28") {
         Fault::new(known::UNAUTHORIZED, message)
     } else {

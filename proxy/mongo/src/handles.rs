@@ -9,6 +9,7 @@ use twinport_core::sql::{Connection, Identity};
 use twinport_wire::mongo::bson::RawDocument;
 
 use crate::fault::{Fault, known};
+use crate::forward::Remote;
 use crate::transaction::Owner;
 
 /// An open cursor.
@@ -27,12 +28,22 @@ pub(crate) struct Cursor {
     pub(crate) database: String,
     /// `database.collection`.
     pub(crate) namespace: String,
-    /// Where it stands, in the extension's own words.
-    pub(crate) continuation: Vec<u8>,
-    /// The connection that it can't leave.
-    pub(crate) connection: Option<Box<dyn Connection>>,
+    /// Where it stands.
+    pub(crate) standing: Standing,
     /// It may wait for as long as it likes.
     pub(crate) patient: bool,
+}
+
+/// Where a cursor stands.
+pub(crate) enum Standing {
+    /// In the extension's own words.
+    Continued {
+        continuation: Vec<u8>,
+        /// The connection that it can't leave.
+        connection: Option<Box<dyn Connection>>,
+    },
+    /// On a server that requests are forwarded to.
+    Upstream(Remote),
 }
 
 impl Cursor {
@@ -44,7 +55,10 @@ impl Cursor {
 
     /// Whether the database keeps something of it that has to be thrown away.
     pub(crate) fn is_kept(&self) -> bool {
-        let continuation = RawDocument::from_bytes(&self.continuation);
+        let Standing::Continued { continuation, .. } = &self.standing else {
+            return true;
+        };
+        let continuation = RawDocument::from_bytes(continuation);
         continuation.is_ok_and(|continuation| matches!(continuation.get("qf"), Ok(Some(_))))
     }
 }
@@ -83,6 +97,22 @@ impl Cursors {
         }
         places.insert(cursor.id, Place::Waiting(cursor, Instant::now()));
         Ok(())
+    }
+
+    /// As [`Cursors::keep`], under another number if this one is taken: servers don't know of one another's.
+    pub(crate) fn keep_renamed(
+        &self,
+        mut cursor: Cursor,
+        most: usize,
+    ) -> Result<i64, (Box<Cursor>, Fault)> {
+        {
+            let places = self.places.lock();
+            while places.contains_key(&cursor.id) {
+                cursor.id = rand::random_range(1..i64::MAX);
+            }
+        }
+        let id = cursor.id;
+        self.keep(cursor, most).map(|()| id)
     }
 
     /// Takes a cursor for a getMore.
@@ -202,8 +232,14 @@ impl Borrowed<'_> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        if self.cursor.is_some() {
-            self.cursors.places.lock().remove(&self.id);
+        match self.cursor.take() {
+            // The server still has it, and it is to be closed there with the rest of its client's.
+            Some(cursor) if matches!(cursor.standing, Standing::Upstream(_)) => {
+                let place = Place::Waiting(cursor, Instant::now());
+                self.cursors.places.lock().insert(self.id, place);
+            }
+            Some(_) => drop(self.cursors.places.lock().remove(&self.id)),
+            None => {}
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use twinport_config::Mask;
 use twinport_core::stream::Stream;
 use twinport_core::tls::ServerTls;
 use twinport_wire::mongo::Command;
@@ -28,12 +29,44 @@ pub(crate) const VERSION: [i32; 4] = [7, 0, 0, 0];
 
 /// Bytes of a document at most.
 pub(crate) const MAX_DOCUMENT: i32 = 16 * 1024 * 1024;
-/// Bytes of a message at most.
-const MAX_MESSAGE: i32 = 48_000_000;
-/// Writes in one command at most: what the extension takes.
-const MAX_BATCH: i32 = 25_000;
-/// How long a session lives that nobody uses.
-const SESSION_MINUTES: i32 = 30;
+
+/// What clients are told to keep within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) max_wire_version: i32,
+    /// Bytes.
+    pub(crate) max_document: i32,
+    /// Bytes.
+    pub(crate) max_message: i32,
+    /// Writes in one command.
+    pub(crate) max_batch: i32,
+    /// How long a session lives that nobody uses; none if there are no sessions, and then no writes that can be
+    /// sent again.
+    pub(crate) session_minutes: Option<i32>,
+}
+
+impl Limits {
+    /// Those of the extension.
+    pub(crate) const EXTENSION: Self = Self {
+        max_wire_version: MAX_WIRE_VERSION,
+        max_document: MAX_DOCUMENT,
+        max_message: 48_000_000,
+        max_batch: 25_000,
+        session_minutes: Some(30),
+    };
+
+    /// What keeps within both.
+    pub(crate) fn least(self, other: Self) -> Self {
+        let minutes = self.session_minutes.zip(other.session_minutes);
+        Self {
+            max_wire_version: self.max_wire_version.min(other.max_wire_version),
+            max_document: self.max_document.min(other.max_document),
+            max_message: self.max_message.min(other.max_message),
+            max_batch: self.max_batch.min(other.max_batch),
+            session_minutes: minutes.map(|(ours, theirs)| ours.min(theirs)),
+        }
+    }
+}
 
 /// What a connection has to pass.
 #[derive(Debug, Clone)]
@@ -76,6 +109,7 @@ pub(crate) async fn secure(stream: Stream, gate: &Gate) -> Option<Stream> {
 pub(crate) fn hello(
     session: &mut Session,
     command: &Command<'_>,
+    limits: Limits,
     speculated: Option<RawDocumentBuf>,
 ) -> RawDocumentBuf {
     let body = command.body;
@@ -90,15 +124,21 @@ pub(crate) fn hello(
         true,
     );
     out.append(cstr!("helloOk"), true);
-    out.append(cstr!("msg"), "isdbgrid");
-    out.append(cstr!("maxBsonObjectSize"), MAX_DOCUMENT);
-    out.append(cstr!("maxMessageSizeBytes"), MAX_MESSAGE);
-    out.append(cstr!("maxWriteBatchSize"), MAX_BATCH);
+    match &session.wing.current().mongo.mask {
+        Some(mask) => wear(mask, &mut out),
+        None => out.append(cstr!("msg"), "isdbgrid"),
+    }
+    out.append(cstr!("maxBsonObjectSize"), limits.max_document);
+    out.append(cstr!("maxMessageSizeBytes"), limits.max_message);
+    out.append(cstr!("maxWriteBatchSize"), limits.max_batch);
     out.append(cstr!("localTime"), DateTime::now());
-    out.append(cstr!("logicalSessionTimeoutMinutes"), SESSION_MINUTES);
+    if let Some(minutes) = limits.session_minutes {
+        out.append(cstr!("logicalSessionTimeoutMinutes"), minutes);
+    }
     out.append(cstr!("connectionId"), session.number);
     out.append(cstr!("minWireVersion"), 0);
-    out.append(cstr!("maxWireVersion"), MAX_WIRE_VERSION);
+    let newest = limits.max_wire_version.min(MAX_WIRE_VERSION);
+    out.append(cstr!("maxWireVersion"), newest);
     out.append(cstr!("readOnly"), false);
     if let Ok(Some(RawBsonRef::Array(offered))) = body.get("compression") {
         let mut agreed = RawArrayBuf::new();
@@ -132,6 +172,19 @@ pub(crate) fn hello(
     }
     out.append(cstr!("ok"), 1.0);
     out
+}
+
+/// Looks like the primary of a replica set that has no other member.
+fn wear(mask: &Mask, out: &mut RawDocumentBuf) {
+    let address = mask.address.to_string();
+    let mut hosts = RawArrayBuf::new();
+    hosts.push(address.as_str());
+    out.append(cstr!("setName"), mask.set.as_str());
+    out.append(cstr!("setVersion"), 1);
+    out.append(cstr!("secondary"), false);
+    out.append(cstr!("hosts"), hosts);
+    out.append(cstr!("primary"), address.as_str());
+    out.append(cstr!("me"), address.as_str());
 }
 
 /// The answer to `buildInfo`.

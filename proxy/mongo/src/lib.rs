@@ -9,6 +9,7 @@
 pub mod auth;
 mod catalogs;
 pub mod fault;
+mod forward;
 pub mod handles;
 pub mod handshake;
 mod login;

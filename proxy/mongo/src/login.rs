@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::timeout;
+use twinport_config::Mongo;
 use twinport_core::clients::{Arrival, Bounds, Full, Presence};
 use twinport_core::sql::Identity;
 use twinport_core::stream::Stream;
@@ -62,18 +63,19 @@ pub(crate) fn admit(
     before: &Presence,
 ) -> Result<Presence, Fault> {
     let current = wing.current();
+    let place = current.mongo.upstream.database();
     let bounds = Bounds {
         user: current
             .settings
             .users
             .get(&*identity.user)
             .and_then(|user| user.max_clients),
-        database: current.mongo.upstream.max_clients,
+        database: place.and_then(|place| place.max_clients),
         ..Bounds::default()
     };
     let arrival = Arrival {
         user: identity.user.to_string(),
-        database: current.mongo.upstream.name.clone(),
+        database: place.map_or_else(|| Mongo::OWN.to_owned(), |place| place.name.clone()),
         peer: before.peer.clone(),
         tls: before.tls,
         application_name: before.application_name.lock().clone(),

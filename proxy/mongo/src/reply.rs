@@ -3,12 +3,13 @@
 use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::compressed::{self, Compressor};
+use twinport_wire::mongo::compressed::{Compressor, compress};
 use twinport_wire::mongo::document;
 use twinport_wire::mongo::frame::Frame;
 use twinport_wire::mongo::{message, query};
 
 use crate::fault::{Fault, codes, duplicate, known};
+use crate::forward::Received;
 
 /// What a command is answered with.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) enum Reply {
     Document(RawDocumentBuf),
     /// One of the database's, as it came: in the first row, in this column.
     Row(Rows, usize),
+    /// A message that a server has sent, as it came.
+    Upstream(Received),
 }
 
 impl Reply {
@@ -42,7 +45,21 @@ impl Reply {
                 let bytes = rows.get(0, *column).unwrap_or_default();
                 document::document(bytes).map_err(|_| no_answer())
             }
+            Self::Upstream(received) => received.body().map_err(|_| no_answer()),
         }
+    }
+
+    /// The message that answers a request; one that came as it goes is not copied.
+    pub(crate) fn into_message(self, way: Way, number: i32) -> Result<Vec<u8>, Fault> {
+        let received = match self {
+            Self::Upstream(received) if !way.legacy => received,
+            reply => return Ok(build(way, number, reply.document()?)),
+        };
+        let mut out = received.into_bytes();
+        if !message::build::readdress(&mut out, number, way.request) {
+            return Err(no_answer());
+        }
+        Ok(compressed(way, out))
     }
 }
 
@@ -90,11 +107,16 @@ pub(crate) fn build(way: Way, number: i32, body: &RawDocument) -> Vec<u8> {
     } else {
         message::build::reply(&mut out, number, way.request, body);
     }
+    compressed(way, out)
+}
+
+/// The same, as small as it was agreed on.
+fn compressed(way: Way, out: Vec<u8>) -> Vec<u8> {
     if let Some(compressor) = way.compressor
         && let Ok(Some(frame)) = Frame::first(&out)
     {
         let mut smaller = Vec::with_capacity(out.len() / 2);
-        if compressed::compress(&mut smaller, &frame, compressor) {
+        if compress(&mut smaller, &frame, compressor) {
             return smaller;
         }
     }

@@ -18,13 +18,13 @@ use crate::session::Session;
 use crate::transaction::{self, Owner, Within};
 
 mod crud;
-mod cursor;
+pub(crate) mod cursor;
 mod explain;
 mod login;
 mod query;
 mod schema;
 mod server;
-mod sessions;
+pub(crate) mod sessions;
 mod table;
 mod users;
 
@@ -38,6 +38,7 @@ struct Opened<'a> {
     way: Way,
     body: &'a RawDocument,
     message: Option<Message<'a>>,
+    frame: Frame<'a>,
     /// OP_QUERY names it outside of the command.
     database: Option<&'a str>,
 }
@@ -46,9 +47,11 @@ struct Opened<'a> {
 pub(crate) struct Request<'a> {
     pub(crate) command: Command<'a>,
     pub(crate) database: &'a str,
-    message: Option<Message<'a>>,
+    pub(crate) message: Option<Message<'a>>,
+    /// The message's bytes; none after a rewrite.
+    pub(crate) frame: Option<Frame<'a>>,
     /// In place of the message's section, after a rewrite.
-    sequence: Option<(&'a str, &'a [u8])>,
+    pub(crate) sequence: Option<(&'a str, &'a [u8])>,
 }
 
 impl<'a> Request<'a> {
@@ -61,6 +64,11 @@ impl<'a> Request<'a> {
         }
         let sequence = self.message.as_ref()?.sequence(identifier)?;
         Some(sequence.bytes)
+    }
+
+    /// Whether the client wants no answer.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.message.is_some_and(|message| message.more_to_come())
     }
 
     /// The whole command.
@@ -135,39 +143,47 @@ impl Session {
         if way.silent {
             return Answer::Nothing;
         }
-        let outcome = outcome.and_then(|reply| {
-            let document = reply.document()?;
-            Ok(build(way, number, document))
-        });
+        let outcome = outcome.and_then(|reply| reply.into_message(way, number));
         Answer::Message(outcome.unwrap_or_else(|fault| build(way, number, &fault.to_document())))
     }
 
     /// The stages of a request, in their order.
     async fn request(&mut self, command: Command<'_>, opened: &Opened<'_>) -> Outcome {
-        let entry = table::find(command.name)?;
-        self.authorize(entry, opened)?;
+        let entry = self.entry(command.name)?;
+        self.authorize(entry, command.name, opened)?;
         let request = Request {
             database: database(&command, opened)?,
             command,
             message: opened.message,
+            frame: opened.message.map(|_| opened.frame),
             sequence: None,
         };
         let rewritten = plan::directives(self, &request).await?;
         let Some(rewritten) = rewritten else {
             return self.execute(entry, &request).await;
         };
-        let entry = table::find(rewritten.name())?;
+        let entry = self.entry(rewritten.name())?;
         let changed = Request {
             database: request.database,
             command: rewritten.command()?,
             message: None,
+            frame: None,
             sequence: rewritten.sequence(),
         };
         let reply = self.execute(entry, &changed).await?;
         rewritten.reshape(reply)
     }
 
-    fn authorize(&self, entry: &Entry, opened: &Opened<'_>) -> Result<(), Fault> {
+    /// Who handles a command: somebody here, or the server that it is forwarded to.
+    fn entry(&self, name: &str) -> Result<&'static Entry, Fault> {
+        if self.wing.cluster().is_some() {
+            Ok(table::forwarded(name, self.identity().is_some()))
+        } else {
+            table::find(name)
+        }
+    }
+
+    fn authorize(&self, entry: &Entry, name: &str, opened: &Opened<'_>) -> Result<(), Fault> {
         if opened.way.legacy && !entry.legacy {
             return Err(Fault::new(
                 known::COMMAND_NOT_SUPPORTED,
@@ -178,7 +194,7 @@ impl Session {
         if entry.open || self.identity().is_some() {
             return Ok(());
         }
-        Err(Fault::unauthorized(entry.name))
+        Err(Fault::unauthorized(name))
     }
 
     async fn execute(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
@@ -211,7 +227,7 @@ impl Session {
     /// The transaction that a command is part of, or none.
     async fn place(&self, entry: &Entry, request: &Request<'_>) -> Result<Place, Fault> {
         let command = &request.command;
-        if !command.in_transaction() || entry.ends_transaction {
+        if !command.in_transaction() || entry.ends_transaction || entry.relays {
             return Ok(Place::Free);
         }
         if !entry.in_transaction {
@@ -399,6 +415,7 @@ fn open<'a>(
             way,
             body: query.body,
             message: None,
+            frame,
             database: Some(query.database),
         });
     }
@@ -414,6 +431,7 @@ fn open<'a>(
         way,
         body: message.body,
         message: Some(message),
+        frame,
         database: None,
     })
 }

@@ -94,6 +94,9 @@ impl Session {
         }
         if self.balanced {
             self.wing.transactions.of_client(self.number);
+            if let Some(cluster) = self.wing.cluster() {
+                cluster.abandon(self.number);
+            }
         }
         let left = self.wing.cursors.of_client(self.number, self.balanced);
         self.wing.dismiss(left);

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use twinport_core::sql::{Connection, Identity, Rows, SqlError};
 
-use crate::handles::Cursor;
+use crate::forward;
+use crate::handles::{Cursor, Standing};
 use crate::wing::Wing;
 
 /// What is in force on every connection: cursors that need no connection of their own between two batches, and
@@ -184,14 +185,20 @@ impl Wing {
     /// A connection of the database behind the port, in a user's name.
     pub(crate) async fn lease(&self, identity: &Identity) -> Result<Box<dyn Connection>, SqlError> {
         let current = self.current();
-        let database = &current.mongo.upstream.name;
-        self.gateway.lease(database, identity).await
+        let Some(database) = current.mongo.upstream.database() else {
+            return Err(SqlError::Lost("the upstream is no Postgres".to_owned()));
+        };
+        self.gateway.lease(&database.name, identity).await
     }
 
     /// Closes cursors that nobody wants any more, in a task of its own.
     pub(crate) fn dismiss(self: &std::sync::Arc<Self>, cursors: impl IntoIterator<Item = Cursor>) {
         for cursor in cursors {
             if !cursor.is_kept() || cursor.transaction.is_some() {
+                continue;
+            }
+            if let Standing::Upstream(remote) = cursor.standing {
+                forward::dismiss(self, &cursor.namespace, remote);
                 continue;
             }
             let wing = std::sync::Arc::clone(self);

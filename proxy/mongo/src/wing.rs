@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
-use twinport_config::{ClientTls, Mongo, Settings, TlsMode};
+use twinport_config::{ClientTls, Mongo, MongoUpstream, Settings, TlsMode};
 use twinport_core::clients::Clients;
 use twinport_core::drain::Drain;
 use twinport_core::sql::Gateway;
@@ -18,6 +18,7 @@ use twinport_wire::mongo::bson::oid::ObjectId;
 
 use crate::auth::{Keyring, Policy};
 use crate::catalogs::{self, Catalogs};
+use crate::forward::Cluster;
 use crate::handles::Cursors;
 use crate::handshake::Gate;
 use crate::login;
@@ -51,15 +52,27 @@ pub(crate) struct Current {
     pub(crate) settings: Settings,
     pub(crate) mongo: Mongo,
     pub(crate) relations: Relations,
+    /// The servers that requests are forwarded to, if they are.
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl Current {
-    fn of(settings: Settings, mongo: Mongo) -> Self {
-        Self {
+    /// Servers that stay what they were are kept.
+    fn of(settings: Settings, mongo: Mongo, before: Option<&Self>) -> Result<Self, TlsError> {
+        let before = before.and_then(|before| before.cluster.as_ref());
+        let cluster = match (&mongo.upstream, before) {
+            (MongoUpstream::Postgres(_), _) => None,
+            (MongoUpstream::Deployment(same), Some(known)) if *known.settings == **same => {
+                Some(Arc::clone(known))
+            }
+            (MongoUpstream::Deployment(new), _) => Some(Cluster::new(Arc::clone(new))?),
+        };
+        Ok(Self {
             relations: catalogs::relations(&mongo.relations),
             settings,
             mongo,
-        }
+            cluster,
+        })
     }
 }
 
@@ -95,7 +108,7 @@ impl Wing {
             drain,
             service: ObjectId::new(),
             connections: AtomicI32::new(0),
-            current: ArcSwap::from_pointee(Current::of(settings, mongo)),
+            current: ArcSwap::from_pointee(Current::of(settings, mongo, None)?),
         });
         tokio::spawn(upkeep(Arc::downgrade(&wing)));
         Ok(Some(wing))
@@ -112,6 +125,11 @@ impl Wing {
 
     pub(crate) fn current(&self) -> Arc<Current> {
         self.current.load_full()
+    }
+
+    /// The servers that requests are forwarded to; none if Postgres has the data.
+    pub(crate) fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.current.load().cluster.clone()
     }
 
     /// Who is connected.
@@ -131,7 +149,8 @@ impl Wing {
 
     /// How many transactions are open.
     pub fn transactions(&self) -> usize {
-        self.transactions.count()
+        let forwarded = self.cluster().map_or(0, |cluster| cluster.transactions());
+        self.transactions.count() + forwarded
     }
 
     /// Takes new settings; certificates are read again. Without `[mongo]` the port stays as it was until the
@@ -142,8 +161,16 @@ impl Wing {
     pub fn reload(&self, settings: Settings) -> Result<(), WingError> {
         let mongo = settings.mongo.clone();
         let mongo = mongo.unwrap_or_else(|| self.current.load().mongo.clone());
-        self.gate.store(Arc::new(gate(&mongo)?));
-        self.current.store(Arc::new(Current::of(settings, mongo)));
+        let before = self.current();
+        let (gate, current) = (gate(&mongo)?, Current::of(settings, mongo, Some(&before))?);
+        self.gate.store(Arc::new(gate));
+        let kept = current.cluster.clone();
+        self.current.store(Arc::new(current));
+        if let Some(gone) = &before.cluster
+            && kept.is_none_or(|kept| !Arc::ptr_eq(&kept, gone))
+        {
+            gone.close();
+        }
         Ok(())
     }
 
@@ -151,6 +178,9 @@ impl Wing {
     pub fn close(&self) {
         self.cursors.clear();
         self.transactions.clear();
+        if let Some(cluster) = self.cluster() {
+            cluster.close();
+        }
     }
 }
 
@@ -198,10 +228,15 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
             let late = wing.cursors.expire(bound);
             wing.dismiss(late);
         }
-        wing.transactions
-            .expire(current.mongo.idle_transaction_timeout);
-        let is_open = |owner: &_, number| wing.transactions.is_open(owner, number);
-        let left = wing.cursors.left_over(is_open);
+        let idle = current.mongo.idle_transaction_timeout;
+        wing.transactions.expire(idle);
+        if let Some(cluster) = &current.cluster {
+            cluster.maintain(idle);
+        }
+        let left = wing.cursors.left_over(|owner, number| match &current.cluster {
+            Some(cluster) => cluster.is_open(owner, number),
+            None => wing.transactions.is_open(owner, number),
+        });
         wing.dismiss(left);
     }
 }

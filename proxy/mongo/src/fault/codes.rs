@@ -76,6 +76,7 @@ pub(crate) mod known {
     pub(crate) const SHUTDOWN_IN_PROGRESS: i32 = 91;
     pub(crate) const WRITE_CONFLICT: i32 = 112;
     pub(crate) const COMMAND_NOT_SUPPORTED: i32 = 115;
+    pub(crate) const FAILED_TO_SATISFY_READ_PREFERENCE: i32 = 133;
     pub(crate) const CURSOR_IN_USE: i32 = 143;
     pub(crate) const EXCEEDED_MEMORY_LIMIT: i32 = 146;
     pub(crate) const CLIENT_METADATA_CANNOT_BE_MUTATED: i32 = 186;
@@ -136,6 +137,7 @@ const NAMES: &[(i32, &str)] = &[
     (115, "CommandNotSupported"),
     (118, "NamespaceNotSharded"),
     (121, "DocumentValidationFailure"),
+    (133, "FailedToSatisfyReadPreference"),
     (143, "CursorInUse"),
     (146, "ExceededMemoryLimit"),
     (159, "DurationOverflow"),

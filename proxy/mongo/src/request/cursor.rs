@@ -5,9 +5,9 @@ use twinport_wire::mongo::bson::raw::RawArrayBuf;
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::truth;
 
-use super::{Context, Outcome, Place, settle, within_bound_sql};
+use super::{Context, Outcome, Place, Request, settle, within_bound_sql};
 use crate::fault::{Fault, known};
-use crate::handles::{Borrowed, Cursor};
+use crate::handles::{Borrowed, Cursor, Standing};
 use crate::reply::Reply;
 use crate::upstream as sql;
 
@@ -21,7 +21,6 @@ pub(super) async fn first_page(context: &mut Context<'_>, statement: &'static st
         return Reply::row(rows, 0);
     };
     let persists = rows.boolean(0, 2) == Some(true);
-    let cursor = opened(context, &rows, continuation)?;
     let held = match connection {
         Some(connection) if persists => Some(connection),
         other => {
@@ -29,10 +28,11 @@ pub(super) async fn first_page(context: &mut Context<'_>, statement: &'static st
             None
         }
     };
-    let cursor = Cursor {
+    let standing = Standing::Continued {
+        continuation,
         connection: held,
-        ..cursor
     };
+    let cursor = opened(context, &rows, standing)?;
     let wing = &context.session.wing;
     let most = wing.current().mongo.max_cursors;
     if let Err((cursor, fault)) = wing.cursors.keep(cursor, most) {
@@ -42,7 +42,7 @@ pub(super) async fn first_page(context: &mut Context<'_>, statement: &'static st
     Reply::row(rows, 0)
 }
 
-fn opened(context: &Context<'_>, rows: &Rows, continuation: Vec<u8>) -> Result<Cursor, Fault> {
+fn opened(context: &Context<'_>, rows: &Rows, standing: Standing) -> Result<Cursor, Fault> {
     let request = context.request;
     let command = &request.command;
     let id = rows
@@ -69,8 +69,7 @@ fn opened(context: &Context<'_>, rows: &Rows, continuation: Vec<u8>) -> Result<C
         client: context.session.number,
         database: request.database.to_owned(),
         namespace: namespace.to_owned(),
-        continuation,
-        connection: None,
+        standing,
         patient,
     })
 }
@@ -92,7 +91,8 @@ pub(super) async fn get_more(context: &mut Context<'_>) -> Outcome {
     let wing = std::sync::Arc::clone(&context.session.wing);
     let user = context.session.known(command.name)?.user.clone();
     let mut borrowed = wing.cursors.borrow(id, &user)?;
-    if let Err(fault) = check(context, &mut borrowed) {
+    let within = matches!(context.place, Place::Within(_)).then_some(command.txn_number);
+    if let Err(fault) = check(request, within.flatten(), &mut borrowed) {
         borrowed.lay_back();
         return Err(fault);
     }
@@ -110,21 +110,31 @@ pub(super) async fn get_more(context: &mut Context<'_>) -> Outcome {
     };
     match (rows.get(0, 1), borrowed.cursor()) {
         (Some(continuation), Some(cursor)) => {
-            cursor.continuation = continuation.to_vec();
+            if let Standing::Continued {
+                continuation: at, ..
+            } = &mut cursor.standing
+            {
+                *at = continuation.to_vec();
+            }
             borrowed.lay_back();
         }
         _ => {
-            if let Some(mut cursor) = borrowed.end() {
-                give_back(cursor.connection.take(), true).await;
+            if let Some(cursor) = borrowed.end()
+                && let Standing::Continued { connection, .. } = cursor.standing
+            {
+                give_back(connection, true).await;
             }
         }
     }
     Reply::row(rows, 0)
 }
 
-/// Whether a getMore fits its cursor.
-fn check(context: &Context<'_>, borrowed: &mut Borrowed<'_>) -> Result<(), Fault> {
-    let request = context.request;
+/// Whether a getMore, in this transaction or none, fits its cursor.
+pub(crate) fn check(
+    request: &Request<'_>,
+    within: Option<i64>,
+    borrowed: &mut Borrowed<'_>,
+) -> Result<(), Fault> {
     let collection = request.collection()?;
     let Some(cursor) = borrowed.cursor() else {
         return Ok(());
@@ -139,8 +149,7 @@ fn check(context: &Context<'_>, borrowed: &mut Borrowed<'_>) -> Result<(), Fault
             ),
         ));
     }
-    let within = matches!(context.place, Place::Within(_)).then_some(request.command.txn_number);
-    if cursor.transaction != within.flatten() {
+    if cursor.transaction != within {
         return Err(Fault::new(
             50_738,
             format_args!(
@@ -154,17 +163,27 @@ fn check(context: &Context<'_>, borrowed: &mut Borrowed<'_>) -> Result<(), Fault
 
 async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Rows, Fault> {
     let database = cursor.database.clone();
+    let Standing::Continued {
+        continuation,
+        connection,
+    } = &mut cursor.standing
+    else {
+        return Err(Fault::new(
+            known::CURSOR_NOT_FOUND,
+            "the cursor is on a server that is not in use any more",
+        ));
+    };
     let parameters = [
         Some(database.as_bytes()),
         Some(context.request.body()),
-        Some(&*cursor.continuation),
+        Some(&**continuation),
     ];
-    let Some(mut connection) = cursor.connection.take() else {
+    let Some(mut held) = connection.take() else {
         return context.call(sql::GET_MORE, &parameters).await;
     };
-    let run = connection.run(sql::GET_MORE, &parameters);
-    let (rows, connection) = settle(within_bound_sql(None, run).await, connection)?;
-    cursor.connection = Some(connection);
+    let run = held.run(sql::GET_MORE, &parameters);
+    let (rows, held) = settle(within_bound_sql(None, run).await, held)?;
+    *connection = Some(held);
     Ok(rows)
 }
 
@@ -186,11 +205,16 @@ pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {
         }
     }
     wing.dismiss(gone);
-    Ok(Reply::Document(rawdoc! {
+    Ok(self::killed(killed, unknown))
+}
+
+/// The answer to `killCursors`.
+pub(crate) fn killed(killed: RawArrayBuf, unknown: RawArrayBuf) -> Reply {
+    Reply::Document(rawdoc! {
         "cursorsKilled": killed,
         "cursorsNotFound": unknown,
         "cursorsAlive": [],
         "cursorsUnknown": [],
         "ok": 1.0,
-    }))
+    })
 }

@@ -9,7 +9,7 @@ use twinport_wire::mongo::sasl;
 use super::{Context, Outcome};
 use crate::auth::{self, Denied, Said};
 use crate::fault::{Fault, known};
-use crate::handshake;
+use crate::handshake::{self, Limits};
 use crate::reply::Reply;
 use crate::session::{Login, Session, introduces};
 
@@ -30,7 +30,11 @@ pub(super) async fn hello(context: &mut Context<'_>) -> Outcome {
         _ => None,
     };
     trust(session)?;
-    let answer = handshake::hello(session, command, speculated);
+    let limits = match session.wing.cluster() {
+        Some(cluster) => cluster.limits().await?,
+        None => Limits::EXTENSION,
+    };
+    let answer = handshake::hello(session, command, limits, speculated);
     Ok(Reply::Document(answer))
 }
 

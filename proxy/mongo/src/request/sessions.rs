@@ -30,7 +30,7 @@ pub(super) async fn refresh(_: &mut Context<'_>) -> Outcome {
 }
 
 /// `endSessions` and `killSessions`: closes what the sessions have open.
-pub(super) async fn end(context: &mut Context<'_>) -> Outcome {
+pub(crate) async fn end(context: &mut Context<'_>) -> Outcome {
     let command = &context.request.command;
     let Some(identity) = context.session.identity() else {
         // A driver says goodbye also where it never logged in.
@@ -50,6 +50,9 @@ pub(super) async fn end(context: &mut Context<'_>) -> Outcome {
         if let Some(session) = session {
             let owner = (user.clone(), session);
             wing.transactions.end(&owner);
+            if let Some(cluster) = wing.cluster() {
+                cluster.forget(&owner);
+            }
             wing.dismiss(wing.cursors.of_session(&owner));
         }
     }

@@ -6,6 +6,7 @@ use super::{
     Context, Outcome, crud, cursor, explain, login, query, schema, server, sessions, users,
 };
 use crate::fault::{Fault, known};
+use crate::forward;
 
 /// What handles a command.
 pub(super) type Handler = for<'a, 'b> fn(&'a mut Context<'b>) -> Pending<'a, Outcome>;
@@ -21,6 +22,10 @@ pub(crate) struct Entry {
     pub(crate) in_transaction: bool,
     /// It is what ends a transaction.
     pub(crate) ends_transaction: bool,
+    /// Answered here also where the rest is forwarded.
+    local: bool,
+    /// It goes to a server, which sees to transactions itself.
+    pub(crate) relays: bool,
     pub(super) handler: Handler,
 }
 
@@ -32,12 +37,24 @@ impl Entry {
             legacy: false,
             in_transaction: false,
             ends_transaction: false,
+            local: false,
+            relays: false,
             handler,
         }
     }
 
     const fn open(mut self) -> Self {
         self.open = true;
+        self
+    }
+
+    const fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    const fn relaying(mut self) -> Self {
+        self.relays = true;
         self
     }
 
@@ -61,8 +78,12 @@ impl Entry {
 static COMMANDS: &[Entry] = &[
     Entry::new("abortTransaction", |c| Box::pin(sessions::abort(c))).ending(),
     Entry::new("aggregate", |c| Box::pin(query::aggregate(c))).transactional(),
-    Entry::new("atlasVersion", |c| Box::pin(server::not_atlas(c))).open(),
-    Entry::new("authenticate", |c| Box::pin(login::authenticate(c))).open(),
+    Entry::new("atlasVersion", |c| Box::pin(server::not_atlas(c)))
+        .open()
+        .local(),
+    Entry::new("authenticate", |c| Box::pin(login::authenticate(c)))
+        .open()
+        .local(),
     Entry::new("buildInfo", |c| Box::pin(server::build_info(c))).open(),
     Entry::new("buildinfo", |c| Box::pin(server::build_info(c))).open(),
     Entry::new("collMod", |c| Box::pin(schema::coll_mod(c))),
@@ -70,7 +91,9 @@ static COMMANDS: &[Entry] = &[
     Entry::new("collstats", |c| Box::pin(schema::coll_stats(c))),
     Entry::new("commitTransaction", |c| Box::pin(sessions::commit(c))).ending(),
     Entry::new("compact", |c| Box::pin(schema::compact(c))),
-    Entry::new("connectionStatus", |c| Box::pin(login::status(c))).open(),
+    Entry::new("connectionStatus", |c| Box::pin(login::status(c)))
+        .open()
+        .local(),
     Entry::new("count", |c| Box::pin(query::count(c))).transactional(),
     Entry::new("create", |c| Box::pin(schema::create(c))).transactional(),
     Entry::new("createIndexes", |c| Box::pin(schema::create_indexes(c))),
@@ -101,18 +124,23 @@ static COMMANDS: &[Entry] = &[
     Entry::new("getLog", |c| Box::pin(server::log(c))),
     Entry::new("getMore", |c| Box::pin(cursor::get_more(c))).transactional(),
     Entry::new("getParameter", |c| Box::pin(server::parameter(c))),
-    Entry::new("getnonce", |c| Box::pin(login::nonce(c))).open(),
+    Entry::new("getnonce", |c| Box::pin(login::nonce(c)))
+        .open()
+        .local(),
     Entry::new("hello", |c| Box::pin(login::hello(c)))
         .open()
+        .local()
         .legacy(),
     Entry::new("hostInfo", |c| Box::pin(server::host_info(c))),
     Entry::new("insert", |c| Box::pin(crud::insert(c))).transactional(),
     Entry::new("isMaster", |c| Box::pin(login::hello(c)))
         .open()
+        .local()
         .legacy(),
     Entry::new("isdbgrid", |c| Box::pin(server::is_grid(c))).open(),
     Entry::new("ismaster", |c| Box::pin(login::hello(c)))
         .open()
+        .local()
         .legacy(),
     Entry::new("killCursors", |c| Box::pin(cursor::kill(c))).transactional(),
     Entry::new("killOp", |c| Box::pin(server::kill_op(c))),
@@ -121,13 +149,19 @@ static COMMANDS: &[Entry] = &[
     Entry::new("listCommands", |c| Box::pin(server::list_commands(c))).open(),
     Entry::new("listDatabases", |c| Box::pin(schema::list_databases(c))),
     Entry::new("listIndexes", |c| Box::pin(schema::list_indexes(c))).transactional(),
-    Entry::new("logout", |c| Box::pin(login::logout(c))).open(),
+    Entry::new("logout", |c| Box::pin(login::logout(c)))
+        .open()
+        .local(),
     Entry::new("ping", |c| Box::pin(server::ping(c))).open(),
     Entry::new("refreshSessions", |c| Box::pin(sessions::refresh(c))),
     Entry::new("renameCollection", |c| Box::pin(schema::rename(c))),
     Entry::new("rolesInfo", |c| Box::pin(users::roles_info(c))),
-    Entry::new("saslContinue", |c| Box::pin(login::go_on(c))).open(),
-    Entry::new("saslStart", |c| Box::pin(login::start(c))).open(),
+    Entry::new("saslContinue", |c| Box::pin(login::go_on(c)))
+        .open()
+        .local(),
+    Entry::new("saslStart", |c| Box::pin(login::start(c)))
+        .open()
+        .local(),
     Entry::new("serverStatus", |c| Box::pin(server::status(c))),
     Entry::new("startSession", |c| Box::pin(sessions::start(c))),
     Entry::new("top", |c| Box::pin(server::top(c))),
@@ -136,7 +170,9 @@ static COMMANDS: &[Entry] = &[
     Entry::new("updateUser", |c| Box::pin(users::update_user(c))),
     Entry::new("usersInfo", |c| Box::pin(users::users_info(c))),
     Entry::new("validate", |c| Box::pin(schema::validate(c))),
-    Entry::new("whatsmyuri", |c| Box::pin(server::address(c))).open(),
+    Entry::new("whatsmyuri", |c| Box::pin(server::address(c)))
+        .open()
+        .local(),
 ];
 
 /// Looks a command up.
@@ -149,6 +185,18 @@ pub(crate) fn find(name: &str) -> Result<&'static Entry, Fault> {
             format_args!("no such command: '{name}'"),
         )
     })
+}
+
+/// What is not answered here.
+static FORWARDED: Entry = Entry::new("", |c| Box::pin(forward::relay(c))).relaying();
+
+/// Who handles a command where commands are forwarded; what isn't known here may be known there.
+pub(crate) fn forwarded(name: &str, known: bool) -> &'static Entry {
+    match find(name) {
+        // A stranger gets no further than to us.
+        Ok(entry) if entry.local || (entry.open && !known) => entry,
+        _ => &FORWARDED,
+    }
 }
 
 /// Every command's name.
@@ -165,6 +213,23 @@ mod tests {
         assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
         assert!(COMMANDS.iter().all(|entry| find(entry.name).is_ok()));
         assert!(find("nope").is_err());
+    }
+
+    #[test]
+    fn logins_are_never_forwarded() {
+        for name in [
+            "hello",
+            "isMaster",
+            "saslStart",
+            "saslContinue",
+            "authenticate",
+            "logout",
+        ] {
+            assert!(!forwarded(name, true).relays, "{name}");
+        }
+        assert!(forwarded("find", true).relays);
+        assert!(forwarded("unheardOf", true).relays);
+        assert!(!forwarded("ping", false).relays && forwarded("ping", true).relays);
     }
 
     #[test]

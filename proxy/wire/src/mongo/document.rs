@@ -3,6 +3,9 @@
 //! A `&RawDocument` promises its length and its last byte only. What it
 //! contains is checked as it is read, or all at once by [`validate`].
 
+use std::ops::Range;
+
+use bson::spec::ElementType;
 use bson::{RawBsonRef, RawDocument};
 
 use super::cursor::Cursor;
@@ -177,6 +180,22 @@ fn code_with_scope(cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Error> {
 
 fn length(cursor: &mut Cursor<'_>) -> Result<usize, Error> {
     usize::try_from(cursor.i32()?).map_err(|_| Error::bson("a negative length"))
+}
+
+/// Where a field's value stands in a document's bytes, and its type; nothing is looked into.
+pub fn place(document: &RawDocument, field: &str) -> Option<(ElementType, Range<usize>)> {
+    let mut at = 4;
+    for element in document.iter_elements() {
+        let element = element.ok()?;
+        let key = element.key().as_str();
+        // The type, the name and its zero byte stand before the value.
+        let start = at + 1 + key.len() + 1;
+        at = start + element.size();
+        if key == field {
+            return Some((element.element_type(), start..at));
+        }
+    }
+    None
 }
 
 /// A whole number, whichever of the numeric types it has; as MongoDB reads the

@@ -248,3 +248,19 @@ proptest! {
         let _ = Documents::new(&bytes).count();
     }
 }
+
+#[test]
+fn a_fields_place_is_where_its_value_stands() {
+    let document = bson::rawdoc! {
+        "text": "abc", "list": [1, 2], "inner": { "id": 7_i64 }, "none": RawBsonRef::Null, "id": 9_i64,
+    };
+    let (kind, range) = place(&document, "id").unwrap();
+    assert_eq!(kind, bson::spec::ElementType::Int64);
+    assert_eq!(&document.as_bytes()[range], 9_i64.to_le_bytes());
+    let (kind, range) = place(&document, "inner").unwrap();
+    assert_eq!(kind, bson::spec::ElementType::EmbeddedDocument);
+    let inner = super::document(&document.as_bytes()[range]).unwrap();
+    assert_eq!(inner.get_i64("id").unwrap(), 7);
+    assert_eq!(place(&document, "none").unwrap().1.len(), 0);
+    assert_eq!(place(&document, "absent"), None);
+}

@@ -8,6 +8,9 @@ use super::super::frame::{Frame, HEADER, OP_MSG};
 use super::super::out::{Out, cstr, fill_length, frame};
 use super::{BODY, CHECKSUM_PRESENT, Message, SEQUENCE, Sequence};
 
+/// Bytes before the sections: the header and the flags.
+pub const PREFIX: usize = HEADER + 4;
+
 /// Appends an answer to `response_to`.
 pub fn reply<O: Out>(out: &mut O, request_id: i32, response_to: i32, body: &RawDocument) {
     reply_with(out, request_id, response_to, |out| {
@@ -52,19 +55,44 @@ pub fn request<'a, O: Out>(
     });
 }
 
-/// Appends a message as it came, under other numbers; without its checksum,
-/// which they make wrong.
-pub fn forward<O: Out>(
-    out: &mut O,
-    original: &Frame<'_>,
-    message: &Message<'_>,
+/// What stands before the sections of a message as it came, under other numbers and without the
+/// flags in `without`, and the sections themselves: to be sent one after the other, with no copy of
+/// the second. The checksum, which the numbers make wrong, is left out.
+pub fn parts<'a>(
+    original: &Frame<'a>,
+    message: &Message<'a>,
     request_id: i32,
     response_to: i32,
-) {
-    frame(out, request_id, response_to, OP_MSG, |out| {
-        out.put_u32_le(message.flags & !CHECKSUM_PRESENT);
-        let end = original.bytes.len() - if message.checksum.is_some() { 4 } else { 0 };
-        let sections = original.bytes.get(HEADER + 4..end);
-        out.put_slice(sections.unwrap_or_default());
-    });
+    without: u32,
+) -> ([u8; PREFIX], &'a [u8]) {
+    let end = original.bytes.len() - if message.checksum.is_some() { 4 } else { 0 };
+    let sections = original.bytes.get(PREFIX..end).unwrap_or_default();
+    // A frame's length is bounded far below 2 GiB.
+    let length = i32::try_from(PREFIX + sections.len()).unwrap_or(i32::MAX);
+    let flags = message.flags & !(CHECKSUM_PRESENT | without);
+    let mut prefix = [0; PREFIX];
+    let words = [length, request_id, response_to, OP_MSG].map(i32::to_le_bytes);
+    let words = words.into_iter().chain([flags.to_le_bytes()]);
+    for (place, word) in prefix.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word);
+    }
+    (prefix, sections)
+}
+
+/// Gives a whole OP_MSG other numbers, in place; its checksum, which they make wrong, is cut off.
+/// `false`, and nothing is changed, if it is none.
+pub fn readdress(bytes: &mut Vec<u8>, request_id: i32, response_to: i32) -> bool {
+    let Ok(Some(frame)) = Frame::first(bytes) else {
+        return false;
+    };
+    let Ok(message) = Message::decode(&frame) else {
+        return false;
+    };
+    let (prefix, sections) = parts(&frame, &message, request_id, response_to, 0);
+    let length = PREFIX + sections.len();
+    bytes.truncate(length);
+    if let Some(place) = bytes.get_mut(..PREFIX) {
+        place.copy_from_slice(&prefix);
+    }
+    true
 }

@@ -191,18 +191,27 @@ fn an_answer_never_says_that_more_will_come() {
 }
 
 #[test]
-fn a_message_is_forwarded_under_other_numbers() {
+fn a_message_goes_on_under_other_numbers() {
     let sections = [body_section(&find()), sequence_section("x", &documents(2))];
     for flags in [EXHAUST_ALLOWED, EXHAUST_ALLOWED | CHECKSUM_PRESENT] {
-        let bytes = message(flags, &sections);
+        let mut bytes = message(flags, &sections);
         let frame = Frame::first(&bytes).unwrap().unwrap();
-        let mut sent = b"before".to_vec();
-        build::forward(&mut sent, &frame, &decode(&bytes).unwrap(), 77, 78);
-        let forwarded = decode(&sent[6..]).unwrap();
+        let original = decode(&bytes).unwrap();
+        let (prefix, rest) = build::parts(&frame, &original, 77, 78, EXHAUST_ALLOWED);
+        let sent = [&prefix, rest].concat();
+        let forwarded = decode(&sent).unwrap();
         assert_eq!((forwarded.request_id, forwarded.response_to), (77, 78));
-        assert_eq!(forwarded.flags, EXHAUST_ALLOWED);
+        assert_eq!(forwarded.flags, 0);
         assert_eq!(forwarded.sections, sections.concat());
+
+        assert!(build::readdress(&mut bytes, 7, 8));
+        let changed = decode(&bytes).unwrap();
+        assert_eq!((changed.request_id, changed.response_to), (7, 8));
+        assert_eq!(changed.flags, EXHAUST_ALLOWED);
+        assert_eq!(changed.sections, sections.concat());
     }
+    let mut nothing = b"nothing at all, but long enough for it".to_vec();
+    assert!(!build::readdress(&mut nothing, 1, 2));
 }
 
 proptest! {

@@ -1,0 +1,219 @@
+//! MongoDB behind the port: messages are forwarded to its servers over pooled connections.
+//!
+//! [`relay::relay`] is a request's way. Which server it goes to is said by `topology`, which looks after them,
+//! and `select`, which chooses; `server` has their connections, `connection` and `login` open them; `pins` and
+//! `cursor` know what can't leave the server where it began.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use twinport_config::{Deployment, ReadMode, ReadPreference, SslMode};
+use twinport_core::tls::{ClientFiles, ClientTls, TlsError};
+use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::spec::BinarySubtype;
+use twinport_wire::mongo::bson::{RawBinaryRef, RawBsonRef, rawdoc};
+
+use crate::fault::{Fault, known};
+use crate::handshake::Limits;
+
+mod connection;
+mod cursor;
+mod description;
+mod login;
+mod outgoing;
+mod pins;
+mod relay;
+mod select;
+mod server;
+mod topology;
+
+pub(crate) use connection::Received;
+pub(crate) use cursor::dismiss;
+pub(crate) use relay::relay;
+
+use description::Kind;
+use pins::{Left, Pins};
+use select::Want;
+use server::{Common, Lease, Server};
+use topology::Topology;
+
+/// How long the abort of a transaction may take whose client is gone.
+const ABORT_BOUND: Duration = Duration::from_secs(5);
+
+/// More indexes than a collection can have.
+const ALL_INDEXES: i32 = 1_000;
+
+/// A deployment that requests are forwarded to.
+pub(crate) struct Cluster {
+    pub(crate) settings: Arc<Deployment>,
+    topology: Arc<Topology>,
+    pins: Pins,
+    /// What clients were told last: they are told the same while no server is there.
+    limits: Mutex<Option<Limits>>,
+}
+
+/// A cursor on one of the servers.
+pub(crate) struct Remote {
+    server: Arc<Server>,
+    /// Its number there.
+    id: i64,
+    /// The connection that it can't leave, behind a balancer.
+    held: Option<Lease>,
+    /// It waits for data to come.
+    awaits: bool,
+    /// The session that it belongs to, as the server knows it.
+    lsid: Option<RawDocumentBuf>,
+}
+
+impl Cluster {
+    /// Begins to look after the servers.
+    pub(crate) fn new(settings: Arc<Deployment>) -> Result<Arc<Self>, TlsError> {
+        let tls = match settings.tls {
+            SslMode::Disable => None,
+            mode => {
+                // MongoDB keeps certificate and key in one file.
+                let files = ClientFiles {
+                    root: settings.tls_ca.clone(),
+                    certificate: settings.tls_certificate.clone(),
+                    key: settings.tls_certificate.clone(),
+                };
+                Some(Arc::new(ClientTls::load(mode, files, &[])?))
+            }
+        };
+        let login = settings.login.clone().map(login::Login::new);
+        let topology = Topology::new(Common {
+            settings: Arc::clone(&settings),
+            tls,
+            login,
+        });
+        Ok(Arc::new(Self {
+            settings,
+            topology,
+            pins: Pins::default(),
+            limits: Mutex::new(None),
+        }))
+    }
+
+    /// What clients are told to keep within; waits for the first server if none was ever seen.
+    pub(crate) async fn limits(&self) -> Result<Limits, Fault> {
+        let seen = self.seen_limits().await;
+        if let Some(limits) = seen {
+            *self.limits.lock() = Some(limits);
+            return Ok(limits);
+        }
+        if let Some(limits) = *self.limits.lock() {
+            return Ok(limits);
+        }
+        let anybody = Want::Readable(ReadPreference {
+            mode: ReadMode::Nearest,
+            ..ReadPreference::default()
+        });
+        self.topology.select(&anybody).await?;
+        let seen = self.seen_limits().await;
+        seen.ok_or_else(|| Fault::new(known::HOST_UNREACHABLE, "the upstream is gone again"))
+    }
+
+    /// What all servers that are there can do.
+    async fn seen_limits(&self) -> Option<Limits> {
+        let mut all: Option<Limits> = None;
+        for server in self.topology.servers() {
+            let description = server.description();
+            let limits = match description.kind {
+                Kind::Unknown | Kind::Other => continue,
+                Kind::Balanced => relay::acquire(&server.pool).await.ok().map(|lease| {
+                    let limits = lease.description.limits;
+                    lease.release();
+                    limits
+                })?,
+                _ => description.limits,
+            };
+            all = Some(all.map_or(limits, |all| all.least(limits)));
+        }
+        all
+    }
+
+    /// All indexes of a collection, as `listIndexes` tells them; none if there is no such collection.
+    pub(crate) async fn indexes(
+        &self,
+        database: &str,
+        collection: &str,
+    ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        let command = rawdoc! {
+            "listIndexes": collection,
+            "cursor": { "batchSize": ALL_INDEXES },
+            "$db": database,
+        };
+        let server = self.topology.select(&Want::Writable).await?;
+        let mut lease = relay::acquire(&server.pool).await?;
+        let received = self.exchange_built(&server, &mut lease, &command).await?;
+        lease.release();
+        let body = received.body().map_err(|error| Fault::protocol(&error))?;
+        if !relay::is_ok(body) {
+            let code = body.get_i32("code").unwrap_or(known::INTERNAL_ERROR);
+            if code == known::NAMESPACE_NOT_FOUND {
+                return Ok(Vec::new());
+            }
+            let why = body.get_str("errmsg").unwrap_or("listIndexes failed");
+            return Err(Fault::new(code, why));
+        }
+        cursor::first_batch(&received)
+    }
+
+    /// Forgets the transaction of a session that has ended.
+    pub(crate) fn forget(&self, owner: &crate::transaction::Owner) {
+        self.pins.forget(owner);
+    }
+
+    /// Aborts what a client has left open that came by a balancer: it won't be found again.
+    pub(crate) fn abandon(self: &Arc<Self>, client: i32) {
+        for left in self.pins.of_client(client) {
+            let cluster = Arc::clone(self);
+            tokio::spawn(async move {
+                let aborted = tokio::time::timeout(ABORT_BOUND, cluster.abort(left)).await;
+                if !matches!(aborted, Ok(Ok(()))) {
+                    tracing::debug!("a transaction stays open until the upstream ends it");
+                }
+            });
+        }
+    }
+
+    async fn abort(&self, left: Left) -> Result<(), Fault> {
+        let id = RawBsonRef::Binary(RawBinaryRef {
+            subtype: BinarySubtype::Uuid,
+            bytes: &left.session,
+        });
+        let mut command = rawdoc! { "abortTransaction": 1 };
+        command.append(cstr!("lsid"), rawdoc! { "id": id });
+        command.append(cstr!("txnNumber"), left.number);
+        command.append(cstr!("autocommit"), false);
+        command.append(cstr!("$db"), "admin");
+        let (server, mut lease) = self.board(left.place).await?;
+        self.exchange_built(&server, &mut lease, &command).await?;
+        lease.release();
+        Ok(())
+    }
+
+    /// Whether a transaction goes on.
+    pub(crate) fn is_open(&self, owner: &crate::transaction::Owner, number: i64) -> bool {
+        self.pins.is_open(owner, number)
+    }
+
+    /// How many transactions are open.
+    pub(crate) fn transactions(&self) -> usize {
+        self.pins.count()
+    }
+
+    /// Upkeep of connections and transactions.
+    pub(crate) fn maintain(&self, idle_transaction: Option<Duration>) {
+        for server in self.topology.servers() {
+            server.maintain();
+        }
+        self.pins.expire(idle_transaction);
+    }
+
+    /// Closes everything.
+    pub(crate) fn close(&self) {
+        self.topology.close();
+    }
+}

@@ -1,0 +1,260 @@
+//! A connection to a server: opened, greeted, then one message there and one back.
+
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use twinport_config::HostPort;
+use twinport_core::scratch;
+use twinport_core::stream::Stream;
+use twinport_core::tls::ClientTls;
+use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf};
+use twinport_wire::mongo::compressed::{self, Compressed, Compressor};
+use twinport_wire::mongo::frame::{self, Frame, MAX_LENGTH, OP_COMPRESSED};
+use twinport_wire::mongo::message::build::{self, PREFIX};
+use twinport_wire::mongo::message::{EXHAUST_ALLOWED, Message};
+
+use super::description::Description;
+
+/// How a message goes out: what stands before its sections, and these.
+pub(crate) type Parts<'a> = ([u8; PREFIX], &'a [u8]);
+
+/// A connection that takes one request at a time.
+pub(crate) struct Connection {
+    stream: Stream,
+    inbound: Vec<u8>,
+    opened: Instant,
+    number: i32,
+    /// What the server said when it was greeted.
+    pub(crate) description: Description,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Wire(#[from] twinport_wire::Error),
+    #[error("{0}")]
+    Protocol(&'static str),
+}
+
+/// An answer, whole and not compressed; it holds an OP_MSG.
+#[derive(Debug)]
+pub(crate) struct Received {
+    bytes: Vec<u8>,
+}
+
+impl Received {
+    /// What the server says.
+    pub(crate) fn body(&self) -> Result<&RawDocument, twinport_wire::Error> {
+        let frame = Frame::first(&self.bytes)?;
+        let frame = frame.ok_or_else(|| twinport_wire::Error::expected("a whole message"))?;
+        Ok(Message::decode(&frame)?.body)
+    }
+
+    /// Writes over bytes of the body.
+    pub(crate) fn write(&mut self, place: &Range<usize>, value: &[u8]) {
+        let Ok(body) = self.body() else {
+            return;
+        };
+        // The body is a part of the bytes.
+        let offset = body.as_bytes().as_ptr().addr() - self.bytes.as_ptr().addr();
+        let place = self.bytes.get_mut(offset + place.start..offset + place.end);
+        if let Some(place) = place.filter(|place| place.len() == value.len()) {
+            place.copy_from_slice(value);
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Connection {
+    /// Connects, with TLS if there is one.
+    pub(crate) async fn open(place: &HostPort, tls: Option<&ClientTls>) -> Result<Self, String> {
+        let socket = TcpStream::connect((place.host.as_str(), place.port));
+        let socket = socket.await.map_err(|error| error.to_string())?;
+        let stream = match tls {
+            None => Stream::tcp(socket).map_err(|error| error.to_string())?,
+            Some(tls) => {
+                // Without it, what the handshake sends would wait for more.
+                socket.set_nodelay(true).map_err(|e| e.to_string())?;
+                let secured = tls.connect(&place.host, socket).await;
+                secured.map_err(|error| error.to_string())?.stream
+            }
+        };
+        Ok(Self {
+            stream,
+            inbound: Vec::new(),
+            opened: Instant::now(),
+            number: 0,
+            description: Description::unknown(None),
+        })
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Whether an idle connection can still be used: the server has nothing to say to it.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
+        self.inbound.is_empty() && matches!(read, Poll::Pending)
+    }
+
+    /// The number of the next request.
+    pub(crate) fn next_number(&mut self) -> i32 {
+        self.number = self.number.wrapping_add(1) & i32::MAX;
+        self.number
+    }
+
+    /// Sends a message as it came, without a copy.
+    pub(crate) async fn send_parts(&mut self, (prefix, sections): Parts<'_>) -> io::Result<()> {
+        let (mut first, mut second) = (prefix.as_slice(), sections);
+        while !first.is_empty() {
+            let both = [io::IoSlice::new(first), io::IoSlice::new(second)];
+            let sent = self.stream.write_vectored(&both).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            second = second
+                .get(sent.saturating_sub(first.len())..)
+                .unwrap_or_default();
+            first = first.get(sent..).unwrap_or_default();
+        }
+        self.stream.write_all(second).await?;
+        self.stream.flush().await
+    }
+
+    /// Sends a message, compressed if the server has agreed on that.
+    pub(crate) async fn send_compressed(
+        &mut self,
+        parts: Parts<'_>,
+        compressor: Compressor,
+    ) -> io::Result<()> {
+        let whole = [parts.0.as_slice(), parts.1].concat();
+        let mut smaller = Vec::with_capacity(whole.len() / 2);
+        let fits = match Frame::first(&whole) {
+            Ok(Some(frame)) => compressed::compress(&mut smaller, &frame, compressor),
+            _ => false,
+        };
+        if !fits {
+            return self.send_parts(parts).await;
+        }
+        self.stream.write_all(&smaller).await?;
+        self.stream.flush().await
+    }
+
+    /// The answer to the request of this number.
+    pub(crate) async fn receive(&mut self, number: i32) -> Result<Received, Lost> {
+        let mut bytes = self.message().await?;
+        let frame = Frame::first(&bytes)?.ok_or(Lost::Protocol("half a message"))?;
+        if frame.header.op_code == OP_COMPRESSED {
+            let mut room = Vec::new();
+            Compressed::decode(&frame, MAX_LENGTH)?.decompress(&mut room)?;
+            bytes = room;
+        }
+        let frame = Frame::first(&bytes)?.ok_or(Lost::Protocol("half a message"))?;
+        let message = Message::decode(&frame)?;
+        if message.response_to != number {
+            return Err(Lost::Protocol("the server answered another question"));
+        }
+        if message.more_to_come() {
+            return Err(Lost::Protocol("the server says more than it was asked"));
+        }
+        Ok(Received { bytes })
+    }
+
+    /// A whole message, read into the place where it stays.
+    async fn message(&mut self) -> Result<Vec<u8>, Lost> {
+        let header = loop {
+            if let Some(header) = frame::peek(&self.inbound)? {
+                break header;
+            }
+            if self.read().await? == 0 {
+                return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+        };
+        if self.inbound.len() < header.len {
+            let missing = header.len - self.inbound.len();
+            let before = self.inbound.len();
+            let rest = (&mut self.stream).take(missing as u64);
+            let mut rest = rest;
+            self.inbound.reserve_exact(missing);
+            rest.read_to_end(&mut self.inbound).await?;
+            if self.inbound.len() - before < missing {
+                return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        let rest = self.inbound.split_off(header.len);
+        Ok(std::mem::replace(&mut self.inbound, rest))
+    }
+
+    /// Reads once, through the thread's buffer: an idle connection holds none.
+    async fn read(&mut self) -> io::Result<usize> {
+        let (stream, inbound) = (&mut self.stream, &mut self.inbound);
+        poll_fn(|cx| {
+            scratch::with(|buffer| {
+                let mut read = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+                inbound.extend_from_slice(read.filled());
+                Poll::Ready(Ok(read.filled().len()))
+            })
+        })
+        .await
+    }
+
+    /// Runs a command of our own.
+    pub(crate) async fn run(&mut self, command: &RawDocument) -> Result<Received, Lost> {
+        let number = self.next_number();
+        let mut out = Vec::with_capacity(command.as_bytes().len() + 32);
+        build::request(&mut out, number, 0, command, []);
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await?;
+        self.receive(number).await
+    }
+
+    /// As [`Connection::run`], for no longer than `bound`.
+    pub(crate) async fn run_within(
+        &mut self,
+        command: &RawDocument,
+        bound: Duration,
+    ) -> Result<Received, Lost> {
+        match tokio::time::timeout(bound, self.run(command)).await {
+            Ok(result) => result,
+            Err(_) => Err(Lost::Protocol("the server took too long")),
+        }
+    }
+
+    /// Greets the server, and notes what it says.
+    pub(crate) async fn greet(&mut self, hello: &RawDocumentBuf) -> Result<(), String> {
+        let began = Instant::now();
+        let answer = self.run(hello).await.map_err(|error| error.to_string())?;
+        let body = answer.body().map_err(|error| error.to_string())?;
+        self.description = Description::read(body, began.elapsed());
+        match &self.description.error {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The parts of a message that was built, or has come, whole.
+pub(crate) fn parts<'a>(frame: &Frame<'a>, message: &Message<'a>, number: i32) -> Parts<'a> {
+    build::parts(frame, message, number, 0, EXHAUST_ALLOWED)
+}
+
+/// A deployment's TLS, shared by all its connections.
+pub(crate) type SharedTls = Option<Arc<ClientTls>>;

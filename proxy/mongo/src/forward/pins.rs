@@ -1,0 +1,198 @@
+//! Transactions that run upstream: whose they are, and what they can't leave.
+//!
+//! Source: <https://github.com/mongodb/specifications/blob/master/source/transactions/transactions.md>.
+//! In a replica set a transaction belongs to the session and runs on whoever is the primary. A mongos keeps its
+//! own count of it, so the transaction stays with that one; behind a balancer it stays on its connection.
+//! A transaction that nobody here knows goes upstream all the same: another proxy may have begun it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::server::{Lease, Server};
+use crate::fault::{Fault, known};
+use crate::transaction::Owner;
+
+/// How long a transaction is remembered, for commits that are sent again.
+const REMEMBERED: Duration = Duration::from_secs(30 * 60);
+
+/// The latest transaction of every session.
+#[derive(Default)]
+pub(crate) struct Pins {
+    pins: Mutex<HashMap<[u8; 16], Pin>>,
+}
+
+struct Pin {
+    user: Arc<str>,
+    number: i64,
+    phase: Phase,
+    place: Place,
+    /// The client's connection that began it.
+    client: i32,
+    touched: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Ended,
+}
+
+/// What a transaction can't leave.
+pub(crate) enum Place {
+    /// Nothing is known yet, or whoever is the primary will do.
+    Free,
+    /// The mongos that has begun it.
+    At(Arc<Server>),
+    /// The connection behind a balancer.
+    On(Arc<Server>, Lease),
+}
+
+/// A transaction that a client has left open.
+pub(crate) struct Left {
+    pub(crate) session: [u8; 16],
+    pub(crate) number: i64,
+    pub(crate) place: Place,
+}
+
+impl Pins {
+    /// The place of a command's transaction; one on a connection is taken out until it is laid back.
+    pub(crate) fn enter(
+        &self,
+        (user, session): &Owner,
+        number: i64,
+        starts: bool,
+        client: i32,
+    ) -> Result<Place, Fault> {
+        let mut pins = self.pins.lock();
+        let known = pins.get_mut(session);
+        if known.as_ref().is_some_and(|pin| pin.user != *user) {
+            return Err(Fault::new(
+                known::UNAUTHORIZED,
+                "the session belongs to another user",
+            ));
+        }
+        match known {
+            Some(pin) if pin.number == number && !starts => {
+                pin.touched = Instant::now();
+                let place = std::mem::replace(&mut pin.place, Place::Free);
+                if let Place::At(server) = &place {
+                    pin.place = Place::At(Arc::clone(server));
+                }
+                Ok(place)
+            }
+            // What is late or odd is for the server to judge.
+            Some(pin) if pin.number > number => Ok(Place::Free),
+            _ => {
+                let pin = Pin {
+                    user: Arc::clone(user),
+                    number,
+                    phase: Phase::Open,
+                    place: Place::Free,
+                    client,
+                    touched: Instant::now(),
+                };
+                pins.insert(*session, pin);
+                Ok(Place::Free)
+            }
+        }
+    }
+
+    /// Notes where a transaction runs.
+    pub(crate) fn stay(&self, (_, session): &Owner, number: i64, place: Place) {
+        if let Some(pin) = self.pins.lock().get_mut(session)
+            && pin.number == number
+        {
+            pin.place = place;
+        }
+    }
+
+    /// Notes that a transaction is over; its place is kept for a commit that is sent again.
+    pub(crate) fn end(&self, (_, session): &Owner, number: i64) {
+        if let Some(pin) = self.pins.lock().get_mut(session)
+            && pin.number == number
+        {
+            pin.phase = Phase::Ended;
+        }
+    }
+
+    /// Forgets sessions that their user has ended.
+    pub(crate) fn forget(&self, (user, session): &Owner) {
+        let mut pins = self.pins.lock();
+        if pins.get(session).is_some_and(|pin| pin.user == *user) {
+            pins.remove(session);
+        }
+    }
+
+    /// Takes out what a client has left open.
+    pub(crate) fn of_client(&self, client: i32) -> Vec<Left> {
+        let mut pins = self.pins.lock();
+        let gone = pins.extract_if(|_, pin| pin.client == client && pin.phase == Phase::Open);
+        gone.map(|(session, pin)| Left {
+            session,
+            number: pin.number,
+            place: pin.place,
+        })
+        .collect()
+    }
+
+    /// Forgets what nobody has touched for long; connections that were held, sooner.
+    pub(crate) fn expire(&self, bound: Option<Duration>) {
+        self.pins.lock().retain(|_, pin| {
+            let idle = pin.touched.elapsed();
+            let held = matches!(pin.place, Place::On(..));
+            idle < REMEMBERED && !(held && bound.is_some_and(|bound| idle > bound))
+        });
+    }
+
+    /// Whether a transaction goes on.
+    pub(crate) fn is_open(&self, (user, session): &Owner, number: i64) -> bool {
+        let pins = self.pins.lock();
+        let pin = pins.get(session).filter(|pin| pin.user == *user);
+        pin.is_some_and(|pin| pin.number == number && pin.phase == Phase::Open)
+    }
+
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        let pins = self.pins.lock();
+        let open = pins.values().filter(|pin| pin.phase == Phase::Open);
+        open.count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(user: &str) -> Owner {
+        (user.into(), [1; 16])
+    }
+
+    #[test]
+    fn a_session_belongs_to_who_began_its_transaction() {
+        let pins = Pins::default();
+        assert!(pins.enter(&owner("ann"), 1, true, 7).is_ok());
+        let other = pins.enter(&owner("bob"), 1, false, 8);
+        assert_eq!(
+            other.err().map(|fault| fault.code),
+            Some(known::UNAUTHORIZED)
+        );
+        assert!(pins.enter(&owner("ann"), 1, false, 8).is_ok());
+        assert_eq!(pins.count(), 1);
+        pins.end(&owner("ann"), 1);
+        assert_eq!(pins.count(), 0);
+    }
+
+    #[test]
+    fn only_what_is_open_is_left_by_a_client() {
+        let pins = Pins::default();
+        pins.enter(&owner("ann"), 1, true, 7).unwrap();
+        assert!(pins.of_client(8).is_empty());
+        assert_eq!(pins.of_client(7).len(), 1);
+        pins.enter(&owner("ann"), 2, true, 7).unwrap();
+        pins.end(&owner("ann"), 2);
+        assert!(pins.of_client(7).is_empty());
+    }
+}
