@@ -4,8 +4,8 @@
 mod rust_suite;
 
 use anyhow::Result;
-use twinport_integration::Suite;
 use twinport_integration::mongo::{MongoPort, MongoWorld, drivers};
+use twinport_integration::{PASSWORD, Suite, USER};
 
 /// Fewer connections than the suites have clients.
 const POOL: usize = 4;
@@ -35,6 +35,23 @@ suites! {
     go: drivers::GO,
     java: drivers::JAVA,
     beanie: drivers::BEANIE,
+}
+
+/// Through a port that forwards to a port on DocumentDB, with TLS and SCRAM on each of the ways.
+async fn chained(suite: Suite) -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let behind = MongoPort::start(&world, POOL).await?;
+    let url = behind.url(USER, PASSWORD);
+    let port = MongoPort::forwarding(&world, &url, POOL).await?;
+    let result = suite.run_in(&port.environment(), port.annotated()).await;
+    port.stop().await;
+    behind.stop().await;
+    result
+}
+
+#[tokio::test]
+async fn pymongo_forwarded() -> Result<()> {
+    chained(drivers::PYMONGO).await
 }
 
 #[tokio::test]

@@ -45,7 +45,22 @@ impl MongoPort {
     /// # Errors
     /// When the settings are refused or the port can't be listened on.
     pub async fn with(world: &MongoWorld, pool: usize, lines: &str) -> Result<Self> {
-        let settings = Settings::parse(&settings(world, pool, lines)?, "test.toml")?;
+        let upstream = postgres(world);
+        let databases = format!("[databases.postgres]\nurl = \"{upstream}\"");
+        let text = settings(world, &upstream, pool, lines)?;
+        Self::of(world, &format!("{text}\n{databases}")).await
+    }
+
+    /// Starts a proxy that forwards to the servers of a `mongodb://` URL.
+    ///
+    /// # Errors
+    /// When the settings are refused or the port can't be listened on.
+    pub async fn forwarding(world: &MongoWorld, url: &str, pool: usize) -> Result<Self> {
+        Self::of(world, &settings(world, url, pool, "")?).await
+    }
+
+    async fn of(world: &MongoWorld, text: &str) -> Result<Self> {
+        let settings = Settings::parse(text, "test.toml")?;
         let running = twinport::start(settings).await?;
         let port = running
             .mongo
@@ -94,8 +109,19 @@ impl MongoPort {
     }
 }
 
-/// TLS and SCRAM on both sides; upstream as the superuser, in pools that both ports share.
-fn settings(world: &MongoWorld, pool: usize, lines: &str) -> Result<String> {
+/// The world's server, as its superuser, with TLS and every check.
+fn postgres(world: &MongoWorld) -> String {
+    format!(
+        "postgres://{superuser}:{password}@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={ca}",
+        superuser = world.server.superuser(),
+        password = world.server.password(),
+        port = world.server.port(),
+        ca = world.ca().display(),
+    )
+}
+
+/// TLS and SCRAM for clients.
+fn settings(world: &MongoWorld, upstream: &str, pool: usize, lines: &str) -> Result<String> {
     let identity = world.authority()?.server(&["localhost", "127.0.0.1"])?;
     let (certificate, key) = (
         world.folder().join("port.crt"),
@@ -103,13 +129,6 @@ fn settings(world: &MongoWorld, pool: usize, lines: &str) -> Result<String> {
     );
     fs::write(&certificate, identity.certificate)?;
     fs::write(&key, identity.key)?;
-    let upstream = format!(
-        "postgres://{superuser}:{password}@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={ca}",
-        superuser = world.server.superuser(),
-        password = world.server.password(),
-        port = world.server.port(),
-        ca = world.ca().display(),
-    );
     Ok(format!(
         r#"
             [postgres]
@@ -131,8 +150,6 @@ fn settings(world: &MongoWorld, pool: usize, lines: &str) -> Result<String> {
             listen = ["127.0.0.1:0"]
             upstream = "{upstream}"
             {lines}
-            [databases.postgres]
-            url = "{upstream}"
             "#,
         certificate = certificate.display(),
         key = key.display(),

@@ -1,9 +1,10 @@
 //! What becomes of an annotated command: directives in `comment` are found here and answered or rewritten.
 
 use twinport_rewriter::mongo::{self, Answer, Context, Rewrite, Sections, Sequence};
+use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::{Command, document};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::session::Session;
@@ -47,11 +48,28 @@ pub(crate) async fn directives(
             .into_iter()
             .find_map(|name| Some((name, request.sequence(name)?.to_vec()))),
     };
+    // Upstream the annotation has been carried out: another proxy there must not do it again.
+    let body = match session.wing.cluster() {
+        Some(_) => without_comment(&rewrite.body)?,
+        None => rewrite.body,
+    };
     Ok(Some(Rewritten {
-        body: rewrite.body.into_bytes(),
+        body: body.into_bytes(),
         sequence,
         answer: rewrite.answer,
     }))
+}
+
+fn without_comment(body: &RawDocument) -> Result<RawDocumentBuf, Fault> {
+    let mut out = RawDocumentBuf::new();
+    for element in body {
+        let element = element.map_err(|_| Fault::new(known::FAILED_TO_PARSE, "invalid BSON"));
+        let (key, value) = element?;
+        if key.as_str() != "comment" {
+            out.append(key, value);
+        }
+    }
+    Ok(out)
 }
 
 async fn rewrite(

@@ -233,10 +233,12 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
         if let Some(cluster) = &current.cluster {
             cluster.maintain(idle);
         }
-        let left = wing.cursors.left_over(|owner, number| match &current.cluster {
-            Some(cluster) => cluster.is_open(owner, number),
-            None => wing.transactions.is_open(owner, number),
-        });
+        let left = wing
+            .cursors
+            .left_over(|owner, number| match &current.cluster {
+                Some(cluster) => cluster.is_open(owner, number),
+                None => wing.transactions.is_open(owner, number),
+            });
         wing.dismiss(left);
     }
 }
