@@ -13,6 +13,8 @@ pub(crate) struct Insert {
     /// The byte at which the table's name begins.
     pub(crate) at: usize,
     pub(crate) columns: Columns,
+    /// The places, counted from 0, of the columns that are DEFAULT in every row.
+    pub(crate) defaulted: Vec<usize>,
     /// The byte at which ON CONFLICT goes.
     pub(crate) source_end: usize,
     /// RETURNING's items, and the byte at which another can be added.
@@ -78,11 +80,13 @@ pub(crate) fn outline(cursor: &Cursor<'_>, main: &Main) -> Result<Insert, Error>
     let stop = returning.unwrap_or(cursor.tokens.len());
     check_conflict(cursor, index, stop)?;
     let columns = columns(cursor, index, stop)?;
+    let values = cursor.find(index, &["values"]).filter(|at| *at < stop);
     Ok(Insert {
         schema,
         name,
         at,
         columns,
+        defaulted: values.map_or_else(Vec::new, |index| defaulted(cursor, index + 1)),
         source_end: cursor.end_of(stop.saturating_sub(1)),
         returning: returning
             .map(|index| read_returning(cursor, index))
@@ -146,6 +150,32 @@ fn columns(cursor: &Cursor<'_>, start: usize, stop: usize) -> Result<Columns, Er
             place,
         )
     })
+}
+
+/// The places that are DEFAULT in each of the rows, the first of which begins at an index.
+fn defaulted(cursor: &Cursor<'_>, first: usize) -> Vec<usize> {
+    let mut places = None;
+    let mut open = first;
+    while cursor.is_sign(open, b'(') {
+        let Some(close) = cursor.closing(open) else {
+            break;
+        };
+        let items = cursor.items(open + 1, close);
+        let is_default = |place: &usize| {
+            let item = items.get(*place);
+            item.is_some_and(|(from, to)| *to == from + 1 && cursor.is(*from, "default"))
+        };
+        let left: Vec<usize> = match places {
+            None => (0..items.len()).filter(is_default).collect(),
+            Some(earlier) => Vec::into_iter(earlier).filter(is_default).collect(),
+        };
+        if left.is_empty() || !cursor.is_sign(close + 1, b',') {
+            return left;
+        }
+        places = Some(left);
+        open = close + 2;
+    }
+    places.unwrap_or_default()
 }
 
 /// The number of columns of a SELECT, if its list tells it.

@@ -3,8 +3,8 @@
 //! # What it does
 //!
 //! `ON CONFLICT (key) DO UPDATE SET column = EXCLUDED.column, …` is added behind the rows. Updated are the
-//! inserted columns without the key, generated columns and `GENERATED ALWAYS` identities; `update:` names them
-//! itself, `keep:` takes some away, and `nothing` gives DO NOTHING.
+//! inserted columns without the key, the primary key, generated columns and `GENERATED ALWAYS` identities;
+//! `update:` names them itself, `keep:` takes some away, and `nothing` gives DO NOTHING.
 //!
 //! ```sql
 //! /* @upsert(email, inserted: is_new) */ INSERT INTO person (email, name) VALUES ($1, $2) RETURNING id
@@ -21,6 +21,9 @@
 //!
 //! - The key must be exactly the columns of a unique index that covers every row by plain columns and is not
 //!   deferrable: the server would refuse any other, so it is refused before it is sent.
+//! - A column that is DEFAULT in every row is not inserted: so some libraries write what was left out.
+//! - A row that is there keeps its primary key: other tables refer to it, and libraries make a new one for every
+//!   object they insert.
 //! - If nothing is left to update, the key's first column is set to its own value, so that the row is locked and
 //!   RETURNING has it.
 //! - Two rows of one statement with the same key make the server raise 21000; `nothing` takes the first of them.
@@ -85,9 +88,10 @@ fn target<'c>(insert: &Insert, cx: &Context<'c>) -> Result<&'c Table, Error> {
         })
 }
 
+/// The columns that the statement itself gives a value.
 fn inserted_columns<'t>(insert: &Insert, table: &'t Table) -> Result<Vec<&'t Column>, Error> {
-    match &insert.columns {
-        Columns::First(count) => Ok(table.columns.iter().take(*count).collect()),
+    let listed: Vec<&Column> = match &insert.columns {
+        Columns::First(count) => table.columns.iter().take(*count).collect(),
         Columns::Named(names) => names
             .iter()
             .map(|(name, at)| {
@@ -95,8 +99,13 @@ fn inserted_columns<'t>(insert: &Insert, table: &'t Table) -> Result<Vec<&'t Col
                     .column(name)
                     .ok_or_else(|| names::no_column(name, table, *at))
             })
-            .collect(),
-    }
+            .collect::<Result<_, _>>()?,
+    };
+    let places = listed.into_iter().enumerate();
+    Ok(places
+        .filter(|(place, _)| !insert.defaulted.contains(place))
+        .map(|(_, column)| column)
+        .collect())
 }
 
 /// The columns of the conflict target.
@@ -229,9 +238,13 @@ fn action(
     inserted: &[&Column],
     key: &[String],
 ) -> Result<String, Error> {
+    let is_key = |name: &String| {
+        let primary = table.primary_key.as_deref().unwrap_or_default();
+        key.contains(name) || primary.contains(name)
+    };
     let ordinary = inserted
         .iter()
-        .filter(|column| !key.contains(&column.name) && is_settable(column))
+        .filter(|column| !is_key(&column.name) && is_settable(column))
         .map(|column| column.name.as_str());
     let mut columns: Vec<&str> = match &upsert.on_conflict {
         OnConflict::Nothing => return Ok("NOTHING".to_owned()),

@@ -114,10 +114,40 @@ SELECT 'With' AS name
 # expect
 SELECT true AS kept, 'Anna' AS name
 
-# case: DEFAULT among the values
-/* @upsert(email) */ INSERT INTO account (email, visits) VALUES ('ann@x', DEFAULT) RETURNING visits
+# case: DEFAULT in every row leaves the column alone
+/* @upsert(email) */ INSERT INTO account (email, visits, name) VALUES ('ann@x', default, 'Anna'), ('bob@x', DEFAULT, DEFAULT) RETURNING name, visits
+# expect
+SELECT * FROM (VALUES ('Anna', 5), (NULL, 1)) v(name, visits)
+
+# case: DEFAULT in some rows is a value
+/* @upsert(email) */ INSERT INTO account (email, visits) VALUES ('ann@x', DEFAULT), ('bob@x', 7) RETURNING visits
+# expect
+SELECT * FROM (VALUES (0), (7)) v(visits)
+
+# case: DEFAULT for a column that is to be updated
+/* @upsert(email, update: [visits]) */ INSERT INTO account (email, visits) VALUES ('ann@x', DEFAULT) RETURNING visits
 # expect
 SELECT 0 AS visits
+
+# case: a row that is there keeps its primary key
+/* @upsert(email) */ INSERT INTO member (id, email, name) VALUES (20, 'ann@x', 'Anna'), (21, 'cy@x', 'Cy') RETURNING id, name
+# expect
+SELECT * FROM (VALUES (10, 'Anna'), (21, 'Cy')) v(id, name)
+
+# case: a primary key that is to be updated
+/* @upsert(email, update: [id]) */ INSERT INTO member (id, email, name) VALUES (20, 'ann@x', 'Anna') RETURNING id, name
+# expect
+SELECT 20 AS id, 'Ann' AS name
+
+# case: a primary key that is DEFAULT is no key that is inserted
+/* @upsert */ INSERT INTO member VALUES (DEFAULT, 'ann@x', 'Anna') RETURNING id, name
+# expect
+SELECT 10 AS id, 'Anna' AS name
+
+# case: DEFAULT behind OVERRIDING
+/* @upsert(email) */ INSERT INTO member (id, email, name) OVERRIDING USER VALUE VALUES (DEFAULT, lower('ANN@x'), DEFAULT) RETURNING id, name
+# expect
+SELECT 10 AS id, 'Ann' AS name
 
 # case: a semicolon and a comment behind
 /* @upsert(email) */ INSERT INTO account (email, name) VALUES ('ann@x', 'Anna') -- it's Ann

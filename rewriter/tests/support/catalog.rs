@@ -193,6 +193,13 @@ fn upserts() -> Vec<TableBuilder> {
             .generated()
             .key(&["id"])
             .unique(&["email"]),
+        TableBuilder::new("member")
+            .column("id", "int4")
+            .identity(Identity::ByDefault)
+            .column("email", "text")
+            .column("name", "text")
+            .key(&["id"])
+            .unique(&["email"]),
         TableBuilder::new("price_list")
             .column("sku", "text")
             .column("region", "text")
