@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests with real drivers need and this machine lacks: client programs, a Python
-# environment, node modules, Go modules, the Java drivers, and the source of asyncpg's own tests. Versions are
-# pinned by the files beside the suites. Quick when all is there; fails loudly when it can't be.
+# environment, node modules, Go modules, the Java drivers, ActiveRecord, and the source of asyncpg's own
+# tests. Versions are pinned by the files beside the suites, ActiveRecord's by the system. Quick when all is
+# there; fails loudly when it can't be.
 #
 # Everything that is not of the system goes to ~/.cache/twinport (TWINPORT_CACHE names another
 # folder), save node_modules, which node looks for beside the suite.
@@ -30,17 +31,20 @@ as_root() {
 }
 
 # need PROGRAM PACKAGE…: installs the packages unless the program is there.
-need() {
-    local program=$1
-    shift
-    command -v "$program" >/dev/null && return
-    command -v apt-get >/dev/null || die "\`$program\` is missing: install it (Debian's package: $*)"
+need() { need_that "command -v $1" "\`$1\`" "${@:2}"; }
+
+# need_that TEST NAME PACKAGE…: installs the packages unless the test, a command, succeeds.
+need_that() {
+    local test=$1 name=$2
+    shift 2
+    eval "$test" >/dev/null 2>&1 && return
+    command -v apt-get >/dev/null || die "$name is missing: install it (Debian's package: $*)"
     say "installing $*"
-    [ -n "${updated:-}" ] || as_root apt-get -qq update || die "\`$program\` is missing, and only root can install it: apt install $*"
+    [ -n "${updated:-}" ] || as_root apt-get -qq update || die "$name is missing, and only root can install it: apt install $*"
     updated=yes
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null ||
         die "apt could not install $*"
-    command -v "$program" >/dev/null || die "\`$program\` is still missing after installing $*"
+    eval "$test" >/dev/null 2>&1 || die "$name is still missing after installing $*"
 }
 
 # done_as FILE…: whether the mark holds what these files say now; MARK is set by the caller.
@@ -64,6 +68,8 @@ need java default-jdk-headless
 need javac default-jdk-headless
 need mvn maven
 need go golang-go
+need ruby ruby
+need_that "ruby -e 'require \"active_record\"; require \"pg\"'" "ActiveRecord for $(command -v ruby)" ruby-activerecord ruby-pg
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed, found $(python3 --version)"
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "node 20 or newer is needed, found $(node --version)"
@@ -101,12 +107,32 @@ for folder in node node-mongo; do
     fi
 done
 
+# Prisma writes a client for the suite's schema. Neither that nor the client needs the engines that its
+# packages' scripts and its program would fetch from a host of their own.
+mark=$drivers/node-prisma/node_modules/.twinport-lock
+if ! done_as "$drivers/node-prisma/package-lock.json" "$drivers/node-prisma/schema.prisma"; then
+    say "filling node-prisma/node_modules"
+    (cd "$drivers/node-prisma" && npm ci --silent --no-audit --no-fund --ignore-scripts &&
+        PRISMA_SCHEMA_ENGINE_BINARY=$(type -P true) PRISMA_HIDE_UPDATE_MESSAGE=1 CHECKPOINT_DISABLE=1 \
+            node_modules/.bin/prisma generate --schema schema.prisma >/dev/null)
+    record "$drivers/node-prisma/package-lock.json" "$drivers/node-prisma/schema.prisma"
+fi
+
 if [ ! -f "$cache/java/postgresql-$pgjdbc.jar" ]; then
     say "fetching pgjdbc $pgjdbc"
     mkdir -p "$cache/java"
     mvn -q -B -ntp -Dstyle.color=never dependency:copy -Dartifact=org.postgresql:postgresql:$pgjdbc -DoutputDirectory="$cache/java"
 fi
 ln -sf "postgresql-$pgjdbc.jar" "$cache/java/postgresql.jar"
+
+mark=$cache/java/hibernate/pom.xml
+if ! done_as "$drivers/java/hibernate.xml"; then
+    say "fetching Hibernate"
+    rm -rf "$cache/java/hibernate"
+    mvn -q -B -ntp -Dstyle.color=never -f "$drivers/java/hibernate.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$cache/java/hibernate"
+    record "$drivers/java/hibernate.xml"
+fi
 
 mark=$cache/java/mongo/version
 if [ ! -f "$mark" ] || [ "$(cat "$mark")" != $mongo_java ]; then

@@ -186,6 +186,48 @@ pub const TYPEORM: Suite = Suite {
     annotated: &["include_by_comment", "upsert_by_comment"],
 };
 
+/// Drizzle over node-postgres.
+pub const DRIZZLE: Suite = Suite {
+    name: "Drizzle",
+    command: &["node", "drizzle_suite.js"],
+    folder: "node",
+    checks: &[
+        "types_round_trip",
+        "queries_and_relations",
+        "prepared_reuse",
+        "transaction_and_savepoint",
+        "settings_apart",
+    ],
+    annotated: &["include_by_template", "upsert_by_template"],
+};
+
+/// Prisma over node-postgres.
+pub const PRISMA: Suite = Suite {
+    name: "Prisma",
+    command: &["node", "prisma_suite.js"],
+    folder: "node-prisma",
+    checks: &[
+        "connect_scram_tls",
+        "wrong_password_refused",
+        "types_round_trip",
+        "models_and_relations",
+        "prepared_reuse",
+        "nested_write",
+        "transaction_and_error",
+        "error_then_usable",
+        "create_many",
+        "own_upsert",
+        "settings_apart",
+        "more_clients_than_connections",
+    ],
+    annotated: &[
+        "include_by_raw",
+        "include_of_nothing_known",
+        "upsert_by_raw",
+        "upsert_by_client",
+    ],
+};
+
 /// pgjdbc.
 pub const PGJDBC: Suite = Suite {
     name: "pgjdbc",
@@ -219,6 +261,38 @@ pub const PGJDBC: Suite = Suite {
     annotated: &["include", "include_of_nothing_known", "upsert"],
 };
 
+/// Hibernate over pgjdbc.
+pub const HIBERNATE: Suite = Suite {
+    name: "Hibernate",
+    command: &[
+        "java",
+        "-cp",
+        "{cache}/java/postgresql.jar:{cache}/java/hibernate/*",
+        "HibernateSuite.java",
+    ],
+    folder: "java",
+    checks: &[
+        "connect_scram_tls",
+        "types_round_trip",
+        "entities_and_relations",
+        "statements_reused",
+        "transaction_and_error",
+        "error_then_usable",
+        "batch_insert",
+        "scroll_with_fetch_size",
+        "own_upsert",
+        "lock_and_timeout",
+        "settings_apart",
+        "more_clients_than_connections",
+    ],
+    annotated: &[
+        "include_by_comment",
+        "include_of_nothing_known",
+        "upsert_by_comment",
+        "upsert_by_inspector",
+    ],
+};
+
 /// pgx.
 pub const PGX: Suite = Suite {
     name: "pgx",
@@ -247,5 +321,33 @@ pub const PGX: Suite = Suite {
         "include_of_nothing_known",
         "upsert",
         "include_in_a_batch",
+    ],
+};
+
+/// ActiveRecord over libpq.
+pub const ACTIVERECORD: Suite = Suite {
+    name: "ActiveRecord",
+    command: &["ruby", "activerecord_suite.rb"],
+    folder: "ruby",
+    checks: &[
+        "connect_scram_tls",
+        "wrong_password_refused",
+        "types_round_trip",
+        "models_and_relations",
+        "prepared_reuse",
+        "statement_after_schema_change",
+        "transaction_and_savepoint",
+        "error_then_usable",
+        "bulk_upsert",
+        "find_each_in_batches",
+        "advisory_lock",
+        "migration",
+        "settings_apart",
+    ],
+    annotated: &[
+        "include_by_annotate",
+        "include_by_sql",
+        "include_of_nothing_known",
+        "upsert_by_sql",
     ],
 };

@@ -54,6 +54,10 @@ suites! {
     django: drivers::DJANGO,
     node_postgres: drivers::NODE_POSTGRES,
     typeorm: drivers::TYPEORM,
+    drizzle: drivers::DRIZZLE,
+    prisma: drivers::PRISMA,
     pgjdbc: drivers::PGJDBC,
+    hibernate: drivers::HIBERNATE,
     pgx: drivers::PGX,
+    activerecord: drivers::ACTIVERECORD,
 }
