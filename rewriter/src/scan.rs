@@ -100,6 +100,39 @@ pub fn scan(sql: &[u8], stateful: &HashSet<String>) -> Effects {
     .run()
 }
 
+/// What bytes may be, one bit for each.
+const IN_WORD: u8 = 1;
+const BEGINS_WORD: u8 = 1 << 1;
+const IN_NUMBER: u8 = 1 << 2;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let byte = at as u8;
+        let begins = byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
+        if begins {
+            classes[at] |= BEGINS_WORD | IN_WORD;
+        }
+        if byte.is_ascii_digit() || byte == b'$' {
+            classes[at] |= IN_WORD;
+        }
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' {
+            classes[at] |= IN_NUMBER;
+        }
+        at += 1;
+    }
+    classes
+};
+
+/// Whether a byte is of a class.
+fn belongs(byte: u8, class: u8) -> bool {
+    CLASSES
+        .get(usize::from(byte))
+        .is_some_and(|of| of & class != 0)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
     None,
@@ -135,7 +168,8 @@ impl Scanner<'_> {
     fn run(mut self) -> Effects {
         while let Some((&byte, after)) = self.rest.split_first() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => self.word(),
+                b' ' | b',' | b'(' | b')' | b'=' => self.rest = after,
+                _ if belongs(byte, BEGINS_WORD) => self.word(),
                 b'0'..=b'9' => self.number(),
                 b'.' if after.first().is_some_and(u8::is_ascii_digit) => self.number(),
                 b'\'' => {
@@ -186,7 +220,7 @@ impl Scanner<'_> {
             match self.rest {
                 [b'e' | b'E', b'+' | b'-', ..] => self.advance(2),
                 [b'.', b'.', ..] => return,
-                [b, ..] if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') => self.advance(1),
+                [b, ..] if belongs(*b, IN_NUMBER) => self.advance(1),
                 _ => return,
             }
         }
@@ -200,7 +234,7 @@ impl Scanner<'_> {
         let end = self
             .rest
             .iter()
-            .position(|&b| !(b.is_ascii_alphanumeric() || b == b'_' || b == b'$' || b >= 0x80))
+            .position(|&b| !belongs(b, IN_WORD))
             .unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;

@@ -469,9 +469,13 @@ impl Replies {
         self.unsynced = true;
     }
 
+    #[inline]
     fn own_before(&mut self, walk: &mut Walk<'_>) {
-        while let Some(own) = self.pop_own() {
-            walk.insert(&own);
+        // Most answers have none before them, and every frame asks.
+        while let Some(Expect::Own(_) | Expect::Parsed(_)) = self.queue.front() {
+            if let Some(own) = self.pop_own() {
+                walk.insert(&own);
+            }
         }
     }
 }

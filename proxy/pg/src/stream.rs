@@ -112,6 +112,10 @@ impl Session {
 
     /// Ends a client that is silent for too long, in a transaction or outside.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if !self.replies.is_empty() {
+            self.silence = None;
+            return Poll::Pending;
+        }
         let settings = self.wing.settings.load();
         let in_transaction = self.replies.status != Status::Idle;
         let (bound, code, message) = if in_transaction {
@@ -121,7 +125,7 @@ impl Session {
             let message = "terminating connection due to client_idle_timeout";
             (settings.postgres.client_idle_timeout, "57P05", message)
         };
-        let (Some(bound), true) = (bound, self.replies.is_empty()) else {
+        let Some(bound) = bound else {
             self.silence = None;
             return Poll::Pending;
         };
