@@ -3,6 +3,8 @@
 
 #[path = "mongo/abandoned.rs"]
 mod abandoned;
+#[path = "mongo/admin.rs"]
+mod admin;
 #[path = "mongo/bad_input.rs"]
 mod bad_input;
 #[path = "mongo/cutter.rs"]

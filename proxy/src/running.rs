@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use twinport_config::Settings;
 use twinport_core::drain::Drain;
 use twinport_core::listen::Listener;
+use twinport_core::view::View;
 use twinport_mongo::wing::Wing as MongoWing;
 use twinport_pg::inward::Inward;
 use twinport_pg::wing::Wing;
@@ -46,6 +47,10 @@ impl Wings {
         ));
         let mongo = MongoWing::new(settings, gateway, drain.clone())
             .context("cannot start the MongoDB port")?;
+        if let Some(mongo) = &mongo {
+            let view: Arc<dyn View> = mongo.clone();
+            postgres.show_also(Arc::downgrade(&view));
+        }
         Ok(Self { postgres, mongo })
     }
 }

@@ -167,6 +167,7 @@ fn settings(world: &MongoWorld, wants: Wants<'_>) -> String {
         listen = ["127.0.0.1:0"]
         [admin]
         http = "off"
+        users = ["{USER}"]
         [users.{USER}]
         password = "{PASSWORD}"
         [users.{OTHER}]

@@ -21,7 +21,7 @@ pub enum Activity {
 
 /// One connected client.
 pub struct Client {
-    /// A number of its own, never used again while the server runs.
+    /// A number of its own among the clients of all ports, never used again while the server runs.
     pub id: u64,
     /// The user that it logged in as.
     pub user: String,
@@ -115,10 +115,12 @@ pub enum Full {
     Database(usize),
 }
 
-/// All clients that are logged in.
+/// The number of the client that came last.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// All clients of a port.
 #[derive(Default)]
 pub struct Clients {
-    next: AtomicU64,
     state: Mutex<Counted>,
 }
 
@@ -136,24 +138,11 @@ impl Clients {
     /// Which bound is reached.
     pub fn enter(self: &Arc<Self>, arrival: Arrival, bounds: Bounds) -> Result<Presence, Full> {
         let mut state = self.state.lock();
-        let reached = |bound: Option<usize>, now: usize| bound.filter(|&bound| now >= bound);
-        let of =
-            |counts: &HashMap<String, usize>, name: &str| counts.get(name).copied().unwrap_or(0);
-        if let Some(bound) = reached(bounds.all, state.clients.len()) {
+        if let Some(bound) = bounds.all.filter(|&bound| state.clients.len() >= bound) {
             return Err(Full::All(bound));
         }
-        if let Some(bound) = reached(bounds.user, of(&state.by_user, &arrival.user)) {
-            return Err(Full::User(bound));
-        }
-        if let Some(bound) = reached(bounds.database, of(&state.by_database, &arrival.database)) {
-            return Err(Full::Database(bound));
-        }
-        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        *state.by_user.entry(arrival.user.clone()).or_default() += 1;
-        *state
-            .by_database
-            .entry(arrival.database.clone())
-            .or_default() += 1;
+        state.count(&arrival.user, &arrival.database, bounds)?;
+        let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let client = Arc::new(Client {
             id,
             user: arrival.user,
@@ -188,6 +177,29 @@ impl Clients {
     fn leave(&self, client: &Client) {
         let mut state = self.state.lock();
         state.clients.remove(&client.id);
+        state.discount(&client.user, &client.database);
+    }
+}
+
+impl Counted {
+    /// Counts one more of a user and a database, if no bound is reached.
+    fn count(&mut self, user: &str, database: &str, bounds: Bounds) -> Result<(), Full> {
+        let reached = |bound: Option<usize>, counts: &HashMap<String, usize>, name: &str| {
+            let now = counts.get(name).copied().unwrap_or(0);
+            bound.filter(|&bound| now >= bound)
+        };
+        if let Some(bound) = reached(bounds.user, &self.by_user, user) {
+            return Err(Full::User(bound));
+        }
+        if let Some(bound) = reached(bounds.database, &self.by_database, database) {
+            return Err(Full::Database(bound));
+        }
+        *self.by_user.entry(user.to_owned()).or_default() += 1;
+        *self.by_database.entry(database.to_owned()).or_default() += 1;
+        Ok(())
+    }
+
+    fn discount(&mut self, user: &str, database: &str) {
         let less = |counts: &mut HashMap<String, usize>, name: &str| {
             if let Some(count) = counts.get_mut(name) {
                 *count -= 1;
@@ -196,8 +208,8 @@ impl Clients {
                 }
             }
         };
-        less(&mut state.by_user, &client.user);
-        less(&mut state.by_database, &client.database);
+        less(&mut self.by_user, user);
+        less(&mut self.by_database, database);
     }
 }
 
@@ -205,6 +217,38 @@ impl Clients {
 pub struct Presence {
     client: Arc<Client>,
     clients: Arc<Clients>,
+}
+
+impl Presence {
+    /// The client has logged in, or has done so again as somebody else: it keeps its place, and counts as this
+    /// user's and this database's from now on. The bound for all clients has no part in it.
+    ///
+    /// # Errors
+    /// Which bound is reached; then nothing has changed.
+    pub fn log_in(&mut self, user: &str, database: &str, bounds: Bounds) -> Result<(), Full> {
+        let mut state = self.clients.state.lock();
+        state.discount(&self.client.user, &self.client.database);
+        if let Err(full) = state.count(user, database, bounds) {
+            let (user, database) = (&self.client.user, &self.client.database);
+            state.count(user, database, Bounds::default())?;
+            return Err(full);
+        }
+        let client = Arc::new(Client {
+            id: self.client.id,
+            user: user.to_owned(),
+            database: database.to_owned(),
+            peer: self.client.peer.clone(),
+            tls: self.client.tls,
+            since: SystemTime::now(),
+            application_name: Mutex::new(self.client.application_name.lock().clone()),
+            activity: AtomicU8::new(self.client.activity() as u8),
+            pin: Mutex::new(self.client.pin()),
+            upstream: AtomicU64::new(self.client.upstream().unwrap_or(0)),
+        });
+        state.clients.insert(client.id, Arc::clone(&client));
+        self.client = client;
+        Ok(())
+    }
 }
 
 impl std::ops::Deref for Presence {
@@ -254,5 +298,37 @@ mod tests {
         drop(alice);
         assert!(clients.enter(arrival("alice"), bounds).is_ok());
         assert_eq!(clients.count(), 1);
+    }
+
+    #[test]
+    fn who_logs_in_keeps_its_place_and_counts_once() {
+        let clients = Arc::new(Clients::default());
+        let stranger = Bounds {
+            all: Some(2),
+            ..Bounds::default()
+        };
+        let one_each = Bounds {
+            user: Some(1),
+            ..Bounds::default()
+        };
+        let mut first = clients.enter(Arrival::default(), stranger).ok().unwrap();
+        let mut second = clients.enter(Arrival::default(), stranger).ok().unwrap();
+        assert_eq!(first.log_in("alice", "app", one_each), Ok(()));
+        assert_eq!(second.log_in("alice", "app", one_each), Err(Full::User(1)));
+        assert_eq!(second.log_in("bob", "app", one_each), Ok(()));
+        assert_eq!(first.log_in("alice", "app", one_each), Ok(()), "itself");
+        assert_eq!(clients.count(), 2);
+        let users: Vec<_> = clients
+            .list()
+            .iter()
+            .map(|each| each.user.clone())
+            .collect();
+        assert_eq!(users, ["alice", "bob"]);
+        drop(first);
+        assert_eq!(second.log_in("alice", "app", one_each), Ok(()));
+        drop(second);
+        assert_eq!(clients.count(), 0);
+        let state = clients.state.lock();
+        assert!(state.by_user.is_empty() && state.by_database.is_empty());
     }
 }

@@ -11,3 +11,4 @@ pub mod sql;
 pub mod stats;
 pub mod stream;
 pub mod tls;
+pub mod view;

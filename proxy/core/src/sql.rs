@@ -74,6 +74,9 @@ pub trait Connection: Send {
     /// Runs SQL that has no parameters and no rows, such as `BEGIN`.
     fn command<'a>(&'a mut self, sql: &'a str) -> Pending<'a, Result<(), SqlError>>;
 
+    /// The number that the admin console knows it by.
+    fn number(&self) -> u64;
+
     /// Gives the connection back. One with a transaction open is treated as if it was dropped.
     fn release(self: Box<Self>);
 }

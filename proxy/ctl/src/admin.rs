@@ -17,7 +17,7 @@ pub(crate) struct Console {
 pub(crate) struct Show {
     #[command(flatten)]
     console: Console,
-    /// What to show: pools, clients, servers, databases, stats, config, version
+    /// What to show: pools, clients, servers, cursors, transactions, databases, stats, config, version
     #[arg(required = true, value_parser = word)]
     subject: Vec<String>,
 }

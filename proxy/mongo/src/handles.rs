@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use twinport_core::sql::{Connection, Identity};
+use twinport_core::view;
 use twinport_wire::mongo::bson::RawDocument;
 
 use crate::fault::{Fault, known};
@@ -199,6 +200,14 @@ impl Cursors {
             .collect()
     }
 
+    /// All, for the admin console.
+    pub(crate) fn list(&self) -> Vec<view::Cursor> {
+        let places = self.places.lock();
+        let mut all: Vec<_> = places.iter().map(|(&id, place)| shown(id, place)).collect();
+        all.sort_by_key(|cursor| cursor.id);
+        all
+    }
+
     /// How many are open.
     pub(crate) fn count(&self) -> usize {
         self.places.lock().len()
@@ -241,6 +250,29 @@ impl Drop for Borrowed<'_> {
             Some(_) => drop(self.cursors.places.lock().remove(&self.id)),
             None => {}
         }
+    }
+}
+
+fn shown(id: i64, place: &Place) -> view::Cursor {
+    match place {
+        Place::Waiting(cursor, since) => view::Cursor {
+            id,
+            user: cursor.identity.user.to_string(),
+            namespace: cursor.namespace.clone(),
+            session: cursor.session.as_ref().map(view::session),
+            transaction: cursor.transaction,
+            idle: Some(since.elapsed()),
+            upstream: cursor.connection.as_ref().map(|held| held.number()),
+        },
+        Place::Busy(user) => view::Cursor {
+            id,
+            user: user.to_string(),
+            namespace: String::new(),
+            session: None,
+            transaction: None,
+            idle: None,
+            upstream: None,
+        },
     }
 }
 

@@ -8,7 +8,7 @@ use twinport_core::clients::{Arrival, Bounds, Full, Presence};
 use twinport_core::sql::Identity;
 use twinport_core::stream::Stream;
 
-use crate::fault::{Fault, known};
+use crate::fault::Fault;
 use crate::handshake;
 use crate::session::Session;
 use crate::stream::Channel;
@@ -56,12 +56,12 @@ pub(crate) async fn serve(wing: Arc<Wing>, stream: Stream, number: i32) {
     session.run(Channel::new(stream)).await;
 }
 
-/// The place of a client that has proven who it is, if no bound is reached.
+/// Counts a client that has proven who it is, if no bound is reached.
 pub(crate) fn admit(
     wing: &Wing,
     identity: &Identity,
-    before: &Presence,
-) -> Result<Presence, Fault> {
+    presence: &mut Presence,
+) -> Result<(), Fault> {
     let current = wing.current();
     let place = current.mongo.upstream.database();
     let bounds = Bounds {
@@ -73,14 +73,9 @@ pub(crate) fn admit(
         database: place.and_then(|place| place.max_clients),
         ..Bounds::default()
     };
-    let arrival = Arrival {
-        user: identity.user.to_string(),
-        database: place.map_or_else(|| Mongo::OWN.to_owned(), |place| place.name.clone()),
-        peer: before.peer.clone(),
-        tls: before.tls,
-        application_name: before.application_name.lock().clone(),
-    };
-    wing.clients.enter(arrival, bounds).map_err(too_many)
+    let database = place.map_or(Mongo::OWN, |place| &place.name);
+    let counted = presence.log_in(&identity.user, database, bounds);
+    counted.map_err(too_many)
 }
 
 fn too_many(full: Full) -> Fault {
@@ -89,9 +84,8 @@ fn too_many(full: Full) -> Fault {
         Full::User(bound) => (bound, " of this user", "users.NAME.max_clients"),
         Full::Database(bound) => (bound, " of this database", "databases.NAME.max_clients"),
     };
-    Fault::new(
-        known::OVERLOAD,
-        format_args!("too many clients{what}: {bound} are connected"),
-    )
+    Fault::overloaded(format_args!(
+        "too many clients{what}: {bound} are connected"
+    ))
     .hint(format_args!("Close connections, or raise {key}"))
 }

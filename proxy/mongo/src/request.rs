@@ -243,8 +243,7 @@ impl Session {
         let number = transaction::number(command)?;
         let transactions = &self.wing.transactions;
         let within = if command.start_transaction == Some(true) {
-            let identity = self.known(entry.name)?;
-            let lease = self.wing.lease(identity);
+            let lease = self.lease(entry.name);
             transactions
                 .start(&owner, number, self.number, lease)
                 .await?
@@ -306,8 +305,7 @@ impl Context<'_> {
 
     /// A connection for this command alone.
     pub(crate) async fn lease(&mut self) -> Result<Box<dyn Connection>, Fault> {
-        let identity = self.session.known(self.request.command.name)?;
-        Ok(self.session.wing.lease(identity).await?)
+        self.session.lease(self.request.command.name).await
     }
 
     /// The time that the command allows itself. A getMore's is for awaiting data.

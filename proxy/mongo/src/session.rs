@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
-use twinport_core::clients::{Activity, Presence};
-use twinport_core::sql::Identity;
+use twinport_core::clients::{Activity, Bounds, Presence};
+use twinport_core::sql::{Connection, Identity};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument};
 use twinport_wire::mongo::compressed::Compressor;
 use twinport_wire::mongo::frame::MAX_LENGTH;
@@ -87,6 +87,7 @@ impl Session {
             };
             drop(message);
             self.presence.set_activity(Activity::Idle);
+            self.presence.set_upstream(None);
             match self.send(&mut channel, answered).await {
                 Next::Go => {}
                 Next::End => break,
@@ -173,10 +174,9 @@ impl Session {
 
     /// Lets in somebody who has proven who it is.
     pub(crate) fn enter(&mut self, identity: Identity) -> Result<(), Fault> {
-        match login::admit(&self.wing, &identity, &self.presence) {
-            Ok(presence) => {
+        match login::admit(&self.wing, &identity, &mut self.presence) {
+            Ok(()) => {
                 self.wing.stats.logins.add(1);
-                self.presence = presence;
                 self.login = Login::Known(identity);
                 Ok(())
             }
@@ -189,6 +189,25 @@ impl Session {
                 Err(fault)
             }
         }
+    }
+
+    /// Lets somebody out who stays connected.
+    pub(crate) fn leave(&mut self) {
+        self.login = Login::Nobody;
+        // Nobody's clients have no bound.
+        let _ = self.presence.log_in("", "", Bounds::default());
+    }
+
+    /// A connection of the database in the name of who has logged in.
+    pub(crate) async fn lease(&self, command: &str) -> Result<Box<dyn Connection>, Fault> {
+        let identity = self.known(command)?;
+        self.presence.set_activity(Activity::Waiting);
+        let leased = self.wing.lease(identity).await;
+        self.presence.set_activity(Activity::Active);
+        if let Ok(connection) = &leased {
+            self.presence.set_upstream(Some(connection.number()));
+        }
+        Ok(leased?)
     }
 
     /// Notes a login that failed.

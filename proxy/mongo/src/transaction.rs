@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use twinport_core::sql::{Connection, SqlError};
+use twinport_core::view;
 use twinport_wire::mongo::Command;
 
 use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
@@ -19,6 +21,12 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeo
 
 /// How long a transaction that has ended is remembered, for commands that are sent again.
 const REMEMBERED: Duration = Duration::from_secs(30 * 60);
+
+/// How long it is remembered even if there is hardly any room.
+const RECENT: Duration = Duration::from_secs(60);
+
+/// So many sessions are kept, open or remembered.
+const MOST: usize = 100_000;
 
 /// A user and a session.
 pub(crate) type Owner = (Arc<str>, [u8; 16]);
@@ -33,6 +41,31 @@ pub(crate) struct Transactions {
 struct Slot {
     state: Arc<tokio::sync::Mutex<State>>,
     touched: Mutex<Instant>,
+    /// The number of the latest, for those who don't wait for its state.
+    newest: AtomicI64,
+}
+
+impl Slot {
+    fn new() -> Arc<Self> {
+        let state = State {
+            number: i64::MIN,
+            client: 0,
+            phase: Phase::Aborted,
+        };
+        Arc::new(Self {
+            state: Arc::new(tokio::sync::Mutex::new(state)),
+            touched: Mutex::new(Instant::now()),
+            newest: AtomicI64::new(i64::MIN),
+        })
+    }
+
+    /// Whether a transaction is open, or a command runs in it.
+    fn is_open(&self) -> bool {
+        let Ok(state) = self.state.try_lock() else {
+            return true;
+        };
+        matches!(state.phase, Phase::Open(_))
+    }
 }
 
 struct State {
@@ -58,26 +91,24 @@ pub(crate) struct Within {
 }
 
 impl Transactions {
-    fn slot(&self, owner: &Owner) -> Arc<Slot> {
+    /// The session's slot, made if there is none and there is room.
+    fn slot(&self, owner: &Owner) -> Result<Arc<Slot>, Fault> {
         let mut slots = self.slots.lock();
-        let slot = slots.entry(owner.clone()).or_insert_with(|| {
-            let state = State {
-                number: i64::MIN,
-                client: 0,
-                phase: Phase::Aborted,
-            };
-            Arc::new(Slot {
-                state: Arc::new(tokio::sync::Mutex::new(state)),
-                touched: Mutex::new(Instant::now()),
-            })
-        });
-        *slot.touched.lock() = Instant::now();
-        Arc::clone(slot)
+        if slots.len() >= MOST && !slots.contains_key(owner) {
+            slots.retain(|_, slot| slot.is_open() || slot.touched.lock().elapsed() < RECENT);
+            if slots.len() >= MOST {
+                return Err(too_many());
+            }
+        }
+        let slot = slots.entry(owner.clone()).or_insert_with(Slot::new);
+        Ok(Arc::clone(slot))
     }
 
-    async fn state(&self, owner: &Owner) -> OwnedMutexGuard<State> {
-        let slot = self.slot(owner);
-        Arc::clone(&slot.state).lock_owned().await
+    /// The state of a session that has begun a transaction.
+    async fn state(&self, owner: &Owner) -> Option<OwnedMutexGuard<State>> {
+        let slot = self.slots.lock().get(owner).cloned()?;
+        *slot.touched.lock() = Instant::now();
+        Some(Arc::clone(&slot.state).lock_owned().await)
     }
 
     /// Opens a transaction for the command of this client that starts it; `lease` gets it a connection.
@@ -86,9 +117,11 @@ impl Transactions {
         owner: &Owner,
         number: i64,
         client: i32,
-        lease: impl Future<Output = Result<Box<dyn Connection>, SqlError>>,
+        lease: impl Future<Output = Result<Box<dyn Connection>, Fault>>,
     ) -> Result<Within, Fault> {
-        let mut guard = self.state(owner).await;
+        let slot = self.slot(owner)?;
+        *slot.touched.lock() = Instant::now();
+        let mut guard = Arc::clone(&slot.state).lock_owned().await;
         if number < guard.number {
             return Err(too_old(number, guard.number));
         }
@@ -100,16 +133,18 @@ impl Transactions {
         }
         // What the session left open is over.
         guard.phase = Phase::Aborted;
-        guard.number = number;
-        guard.client = client;
         let begun = async {
             let mut connection = lease.await?;
             connection.command(BEGIN).await?;
-            Ok::<_, SqlError>(connection)
+            Ok::<_, Fault>(connection)
         };
         let connection = begun
             .await
-            .map_err(|error| Fault::from(error).label(TRANSIENT_TRANSACTION))?;
+            .map_err(|fault| fault.label(TRANSIENT_TRANSACTION))?;
+        // Not before: what did not begin can be begun again under its number.
+        guard.number = number;
+        guard.client = client;
+        slot.newest.store(number, Ordering::Relaxed);
         Ok(Within {
             guard,
             connection: Some(connection),
@@ -118,7 +153,7 @@ impl Transactions {
 
     /// The transaction that a command is part of.
     pub(crate) async fn join(&self, owner: &Owner, number: i64) -> Result<Within, Fault> {
-        let mut guard = self.state(owner).await;
+        let mut guard = self.state(owner).await.ok_or_else(|| none(number))?;
         if number < guard.number {
             return Err(too_old(number, guard.number));
         }
@@ -144,7 +179,7 @@ impl Transactions {
 
     /// Commits; a commit that is sent again has the same answer.
     pub(crate) async fn commit(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
-        let mut guard = self.state(owner).await;
+        let mut guard = self.state(owner).await.ok_or_else(|| none(number))?;
         if number != guard.number {
             return Err(none(number));
         }
@@ -236,14 +271,36 @@ impl Transactions {
         });
     }
 
-    /// How many are open and at rest.
+    /// Those that are open, for the admin console.
+    pub(crate) fn list(&self) -> Vec<view::Transaction> {
+        let slots = self.slots.lock();
+        let shown = |((user, session), slot): (&Owner, &Arc<Slot>)| {
+            let (number, idle, upstream) = match slot.state.try_lock() {
+                Ok(state) => match &state.phase {
+                    Phase::Open(connection) => (
+                        state.number,
+                        Some(slot.touched.lock().elapsed()),
+                        Some(connection.number()),
+                    ),
+                    _ => return None,
+                },
+                Err(_) => (slot.newest.load(Ordering::Relaxed), None, None),
+            };
+            Some(view::Transaction {
+                user: user.to_string(),
+                session: view::session(session),
+                number,
+                idle,
+                upstream,
+            })
+        };
+        slots.iter().filter_map(shown).collect()
+    }
+
+    /// How many are open.
     pub(crate) fn count(&self) -> usize {
         let slots = self.slots.lock();
-        let open = |slot: &&Arc<Slot>| match slot.state.try_lock() {
-            Ok(state) => matches!(state.phase, Phase::Open(_)),
-            Err(_) => true,
-        };
-        slots.values().filter(open).count()
+        slots.values().filter(|slot| slot.is_open()).count()
     }
 
     /// Rolls back everything.
@@ -293,6 +350,14 @@ fn none(number: i64) -> Fault {
         ),
     )
     .label(TRANSIENT_TRANSACTION)
+}
+
+fn too_many() -> Fault {
+    Fault::new(
+        known::TOO_MANY_LOGICAL_SESSIONS,
+        format_args!("too many sessions: {MOST} have had a transaction a moment ago"),
+    )
+    .hint("Use fewer sessions, and end them")
 }
 
 fn too_old(number: i64, newest: i64) -> Fault {

@@ -13,6 +13,7 @@ use twinport_core::sql::Gateway;
 use twinport_core::stats::ServerStats;
 use twinport_core::stream::Stream;
 use twinport_core::tls::{ClientAuth, ServerFiles, ServerTls, TlsError};
+use twinport_core::view::{self, View};
 use twinport_rewriter::mongo::Relations;
 use twinport_wire::mongo::bson::oid::ObjectId;
 
@@ -181,6 +182,24 @@ impl Wing {
         if let Some(cluster) = self.cluster() {
             cluster.close();
         }
+    }
+}
+
+impl View for Wing {
+    fn protocol(&self) -> &'static str {
+        "mongo"
+    }
+
+    fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+
+    fn cursors(&self) -> Vec<view::Cursor> {
+        self.cursors.list()
+    }
+
+    fn transactions(&self) -> Vec<view::Transaction> {
+        self.transactions.list()
     }
 }
 

@@ -306,6 +306,10 @@ impl Connection for Held {
         })
     }
 
+    fn number(&self) -> u64 {
+        self.lease.as_ref().map_or(0, |lease| lease.id)
+    }
+
     fn release(mut self: Box<Self>) {
         self.give_back();
     }

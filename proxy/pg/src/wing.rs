@@ -2,11 +2,12 @@
 
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use twinport_config::{Settings, TlsMode};
 use twinport_core::clients::Clients;
@@ -14,7 +15,9 @@ use twinport_core::drain::Drain;
 use twinport_core::stats::ServerStats;
 use twinport_core::stream::Stream;
 use twinport_core::tls::{ALPN_POSTGRES, ClientAuth, ServerFiles, ServerTls, TlsError};
+use twinport_core::view::View;
 
+use crate::admin::count::Tally;
 use crate::auth::{Keyring, Policy, Secret};
 use crate::cancel::Keys;
 use crate::catalogs::Catalogs;
@@ -54,6 +57,8 @@ pub struct Wing {
     pub(crate) secrets: Cache<(String, String), Option<Secret>>,
     /// Clients of our own.
     pub(crate) own: Arc<Clients>,
+    /// Wings whose clients the console shows as well.
+    views: Mutex<Vec<Weak<dyn View>>>,
     pub(crate) stats: Arc<ServerStats>,
     pub(crate) drain: Drain,
     pub(crate) reload_wanted: Notify,
@@ -88,6 +93,7 @@ impl Wing {
                 .time_to_live(SECRETS_FOR)
                 .build(),
             own: Arc::default(),
+            views: Mutex::default(),
             stats: Arc::default(),
             drain,
             reload_wanted: Notify::new(),
@@ -102,6 +108,24 @@ impl Wing {
     pub fn serve(self: &Arc<Self>, stream: Stream) {
         self.stats.accepted.add(1);
         self.drain.spawn(login::serve(Arc::clone(self), stream));
+    }
+
+    /// Shows another wing on the admin console as long as it lives.
+    pub fn show_also(&self, view: Weak<dyn View>) {
+        self.views.lock().push(view);
+    }
+
+    /// The other wings.
+    pub(crate) fn views(&self) -> Vec<Arc<dyn View>> {
+        let views = self.views.lock();
+        views.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Clients counted by pool, over all wings.
+    pub fn tally(&self) -> Tally {
+        let others = self.views();
+        let others = others.iter().map(|view| view.clients());
+        Tally::of(std::iter::once(&self.clients).chain(others))
     }
 
     /// The settings as they are now.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use twinport_core::drain::Drain;
 use twinport_core::pool::Census;
 use twinport_core::stats::{Counter, PoolStats, ServerStats};
-use twinport_pg::admin::count::{Counts, Tally};
+use twinport_pg::admin::count::Counts;
 use twinport_pg::pools::PgPool;
 use twinport_pg::wing::Wing;
 
@@ -34,7 +34,7 @@ impl Seen {
 /// Everything, as text.
 pub(super) fn render(wings: &Wings, drain: &Drain) -> String {
     let wing = &*wings.postgres;
-    let tally = Tally::of(wing.clients());
+    let tally = wing.tally();
     let pools: Vec<_> = wing
         .pools()
         .list()

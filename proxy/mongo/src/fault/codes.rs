@@ -84,6 +84,7 @@ pub(crate) mod known {
     pub(crate) const NO_SUCH_TRANSACTION: i32 = 251;
     pub(crate) const TRANSACTION_COMMITTED: i32 = 256;
     pub(crate) const OPERATION_NOT_SUPPORTED_IN_TRANSACTION: i32 = 263;
+    pub(crate) const TOO_MANY_LOGICAL_SESSIONS: i32 = 261;
     pub(crate) const OVERLOAD: i32 = 462;
     pub(crate) const DUPLICATE_KEY: i32 = 11_000;
     pub(crate) const INTERRUPTED: i32 = 11_601;
@@ -154,6 +155,7 @@ const NAMES: &[(i32, &str)] = &[
     (241, "ConversionFailure"),
     (251, "NoSuchTransaction"),
     (256, "TransactionCommitted"),
+    (261, "TooManyLogicalSessions"),
     (262, "ExceededTimeLimit"),
     (263, "OperationNotSupportedInTransaction"),
     (276, "IndexBuildAborted"),

@@ -174,7 +174,7 @@ pub(super) async fn nonce(_: &mut Context<'_>) -> Outcome {
 }
 
 pub(super) async fn logout(context: &mut Context<'_>) -> Outcome {
-    context.session.login = Login::Nobody;
+    context.session.leave();
     Ok(Reply::ok())
 }
 

@@ -9,6 +9,7 @@ use crate::fault::Fault;
 pub(super) enum Subject {
     Clients,
     Config,
+    Cursors,
     Databases,
     Help,
     Lists,
@@ -16,6 +17,7 @@ pub(super) enum Subject {
     Servers,
     Stats,
     StatsTotals,
+    Transactions,
     Users,
     Version,
 }
@@ -37,12 +39,13 @@ pub(super) enum Command {
 }
 
 /// Every command, as an admin may write it, and what it does.
-pub(super) const COMMANDS: [(&str, &str); 14] = [
+pub(super) const COMMANDS: [(&str, &str); 16] = [
     (
         "SHOW CLIENTS",
         "who is connected, and why a client is pinned",
     ),
     ("SHOW CONFIG", "the settings in force"),
+    ("SHOW CURSORS", "the open cursors of MongoDB clients"),
     ("SHOW DATABASES", "the databases that clients can ask for"),
     ("SHOW HELP", "this"),
     ("SHOW LISTS", "how many there are of everything"),
@@ -55,6 +58,10 @@ pub(super) const COMMANDS: [(&str, &str); 14] = [
     (
         "SHOW STATS_TOTALS",
         "the same, with the column names of PgBouncer's STATS_TOTALS",
+    ),
+    (
+        "SHOW TRANSACTIONS",
+        "the open transactions of MongoDB clients",
     ),
     ("SHOW USERS", "users, their limits and connections"),
     ("SHOW VERSION", "the version of this server"),
@@ -69,9 +76,10 @@ pub(super) const COMMANDS: [(&str, &str); 14] = [
     ),
 ];
 
-const SUBJECTS: [(&str, Subject); 11] = [
+const SUBJECTS: [(&str, Subject); 13] = [
     ("CLIENTS", Subject::Clients),
     ("CONFIG", Subject::Config),
+    ("CURSORS", Subject::Cursors),
     ("DATABASES", Subject::Databases),
     ("HELP", Subject::Help),
     ("LISTS", Subject::Lists),
@@ -79,6 +87,7 @@ const SUBJECTS: [(&str, Subject); 11] = [
     ("SERVERS", Subject::Servers),
     ("STATS", Subject::Stats),
     ("STATS_TOTALS", Subject::StatsTotals),
+    ("TRANSACTIONS", Subject::Transactions),
     ("USERS", Subject::Users),
     ("VERSION", Subject::Version),
 ];

@@ -1,6 +1,7 @@
 //! Clients counted by pool, for the console and for metrics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use twinport_core::clients::{Activity, Clients};
 
@@ -30,11 +31,12 @@ impl Counts {
 pub struct Tally(BTreeMap<String, BTreeMap<String, Counts>>);
 
 impl Tally {
-    /// Counts who is there now.
+    /// Counts who is there now. Who has not logged in yet is of no pool.
     #[must_use]
-    pub fn of(clients: &Clients) -> Self {
+    pub fn of<'a>(clients: impl IntoIterator<Item = &'a Arc<Clients>>) -> Self {
         let mut tally: BTreeMap<String, BTreeMap<String, Counts>> = BTreeMap::new();
-        for client in clients.list() {
+        let all = clients.into_iter().flat_map(|clients| clients.list());
+        for client in all.filter(|client| !client.database.is_empty()) {
             let users = match tally.get_mut(&client.database) {
                 Some(users) => users,
                 None => tally.entry(client.database.clone()).or_default(),
@@ -82,8 +84,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use twinport_core::clients::{Arrival, Bounds};
 
     use super::*;
@@ -105,7 +105,8 @@ mod tests {
         let waiting = enter("alice", "app");
         waiting.set_activity(Activity::Waiting);
         let _idle = enter("alice", "other");
-        let tally = Tally::of(&clients);
+        let _stranger = enter("", "");
+        let tally = Tally::of([&clients]);
         let expected = Counts {
             active: 1,
             waiting: 1,

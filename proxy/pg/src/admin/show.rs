@@ -1,6 +1,7 @@
 //! What each SHOW answers.
 
 mod connections;
+mod kept;
 mod pools;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,6 @@ use time::OffsetDateTime;
 use twinport_config::{PoolMode, Reload};
 
 use super::command::{COMMANDS, Subject};
-use super::count::Tally;
 use super::table::Kind::{Int, Text};
 use super::table::{Heading, Rows};
 use crate::wing::Wing;
@@ -21,6 +21,7 @@ pub(super) fn headings(subject: Subject) -> &'static [Heading] {
     match subject {
         Subject::Clients => connections::CLIENTS,
         Subject::Config => CONFIG,
+        Subject::Cursors => kept::CURSORS,
         Subject::Databases => pools::DATABASES,
         Subject::Help => HELP,
         Subject::Lists => LISTS,
@@ -28,6 +29,7 @@ pub(super) fn headings(subject: Subject) -> &'static [Heading] {
         Subject::Servers => connections::SERVERS,
         Subject::Stats => pools::STATS,
         Subject::StatsTotals => pools::STATS_TOTALS,
+        Subject::Transactions => kept::TRANSACTIONS,
         Subject::Users => USERS,
         Subject::Version => VERSION,
     }
@@ -38,6 +40,7 @@ pub(super) fn rows(subject: Subject, wing: &Arc<Wing>) -> Rows {
     match subject {
         Subject::Clients => connections::clients(wing),
         Subject::Config => config(wing),
+        Subject::Cursors => kept::cursors(wing),
         Subject::Databases => pools::databases(wing),
         Subject::Help => help(),
         Subject::Lists => lists(wing),
@@ -45,6 +48,7 @@ pub(super) fn rows(subject: Subject, wing: &Arc<Wing>) -> Rows {
         Subject::Servers => connections::servers(wing),
         Subject::Stats => pools::stats(wing),
         Subject::StatsTotals => pools::stats_totals(wing),
+        Subject::Transactions => kept::transactions(wing),
         Subject::Users => users(wing),
         Subject::Version => version(),
     }
@@ -98,14 +102,20 @@ fn lists(wing: &Wing) -> Rows {
         .postgres
         .max_logins
         .saturating_sub(wing.gate.load().logins.available_permits());
+    let views = wing.views();
+    let others: usize = views.iter().map(|view| view.clients().count()).sum();
+    let cursors: usize = views.iter().map(|view| view.cursors().len()).sum();
+    let transactions: usize = views.iter().map(|view| view.transactions().len()).sum();
     let lists = [
         ("databases", settings.databases.len()),
         ("users", settings.users.len()),
         ("pools", wing.pools.list().len()),
-        ("used_clients", wing.clients.count()),
+        ("used_clients", wing.clients.count() + others),
         ("login_clients", logins),
         ("used_servers", wing.pools.connections().list().len()),
         ("statements", wing.statements.count()),
+        ("cursors", cursors),
+        ("transactions", transactions),
     ];
     Box::new(
         lists
@@ -126,7 +136,7 @@ const USERS: &[Heading] = &[
 
 fn users(wing: &Wing) -> Rows {
     let settings = wing.settings();
-    let tally = Tally::of(&wing.clients);
+    let tally = wing.tally();
     let connections = wing.pools.connections().list();
     let mut names: BTreeSet<String> = settings
         .users

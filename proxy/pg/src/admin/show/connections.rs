@@ -7,7 +7,7 @@ use std::sync::Arc;
 use twinport_core::clients::{Activity, Client};
 use twinport_core::stream::Peer;
 
-use super::moment;
+use super::{kept, moment};
 use crate::admin::registry::Entry;
 use crate::admin::table::Kind::{Int, Text};
 use crate::admin::table::{Cell, Heading, Rows};
@@ -27,22 +27,31 @@ pub(super) const CLIENTS: &[Heading] = &[
     ("tls", Text),
     ("application_name", Text),
     ("id", Int),
+    ("protocol", Text),
     ("pin", Text),
 ];
 
+/// The word for this wing's protocol.
+const PROTOCOL: &str = "postgres";
+
 pub(super) fn clients(wing: &Wing) -> Rows {
+    let own = wing.clients.list().into_iter();
+    let own = own.map(|client| (client, PROTOCOL));
+    let others = wing.views().into_iter().flat_map(|view| {
+        let protocol = view.protocol();
+        let clients = view.clients().list().into_iter();
+        clients.map(move |client| (client, protocol))
+    });
     Box::new(
-        wing.clients
-            .list()
-            .into_iter()
-            .map(|client| client_row(&client)),
+        own.chain(others)
+            .map(|(client, protocol)| client_row(&client, protocol)),
     )
 }
 
 /// A replication connection holds an upstream connection that no pool knows: the pin tells.
 const REPLICATION: &str = "replication";
 
-fn client_row(client: &Client) -> Vec<Cell> {
+fn client_row(client: &Client, protocol: &str) -> Vec<Cell> {
     let pin = client.pin();
     let replicates = pin.as_deref() == Some(REPLICATION);
     let state = match client.activity() {
@@ -66,6 +75,7 @@ fn client_row(client: &Client) -> Vec<Cell> {
         tls(client.tls).into(),
         client.application_name.lock().as_str().into(),
         client.id.into(),
+        protocol.into(),
         pin.as_deref().into(),
     ]
 }
@@ -107,8 +117,11 @@ pub(super) fn servers(wing: &Wing) -> Rows {
             .filter_map(|client| Some((client.upstream()?, client)));
         held.collect::<HashMap<_, _>>()
     };
-    let clients = holders(wing.clients.list());
+    let views = wing.views();
+    let others = views.iter().flat_map(|view| view.clients().list());
+    let clients = holders(wing.clients.list().into_iter().chain(others).collect());
     let own = holders(wing.own.list());
+    let kept = kept::connections(&views);
     let servers = wing.pools.connections().list();
     Box::new(servers.into_iter().map(move |server| {
         let client = clients.get(&server.id);
@@ -116,12 +129,13 @@ pub(super) fn servers(wing: &Wing) -> Rows {
             &server,
             client.map(Arc::as_ref),
             own.contains_key(&server.id),
+            kept.contains(&server.id),
         )
     }))
 }
 
-fn server_row(server: &Entry, client: Option<&Client>, is_ours: bool) -> Vec<Cell> {
-    let state = if client.is_some() || is_ours {
+fn server_row(server: &Entry, client: Option<&Client>, is_ours: bool, is_kept: bool) -> Vec<Cell> {
+    let state = if client.is_some() || is_ours || is_kept {
         "active"
     } else {
         "idle"
@@ -176,7 +190,7 @@ mod tests {
         let client = clients.enter(arrival, Bounds::default()).unwrap();
         client.set_pin(Some("LISTEN".into()));
         client.set_upstream(Some(7));
-        let row = client_row(&client);
+        let row = client_row(&client, PROTOCOL);
         assert_eq!(row.len(), CLIENTS.len());
         let cell = |name| {
             row[CLIENTS

@@ -7,7 +7,7 @@ use twinport_core::pool::Census;
 use twinport_core::stats::{Counter, PoolStats};
 
 use super::mode;
-use crate::admin::count::{Counts, Tally};
+use crate::admin::count::Counts;
 use crate::admin::table::Kind::{Int, Text};
 use crate::admin::table::{Cell, Heading, Rows};
 use crate::pools::PgPool;
@@ -30,7 +30,7 @@ pub(super) const POOLS: &[Heading] = &[
 ];
 
 pub(super) fn pools(wing: &Wing) -> Rows {
-    let tally = Tally::of(&wing.clients);
+    let tally = wing.tally();
     Box::new(wing.pools.list().into_iter().map(move |(user, pool)| {
         let counts = tally.pool(pool.connector().database(), &user);
         pool_row(&user, &pool, counts, pool.census())
@@ -83,7 +83,7 @@ pub(super) fn databases(wing: &Wing) -> Rows {
             .entry(database.name.clone())
             .or_insert_with(|| Arc::clone(database));
     }
-    let tally = Tally::of(&wing.clients);
+    let tally = wing.tally();
     let connections = wing.pools.connections().list();
     Box::new(databases.into_iter().map(move |(name, database)| {
         let pool = &database.pool;
