@@ -204,6 +204,11 @@ impl Cluster {
         self.pins.count()
     }
 
+    /// The transactions that are open, for the admin console.
+    pub(crate) fn shown(&self) -> Vec<twinport_core::view::Transaction> {
+        self.pins.list()
+    }
+
     /// Upkeep of connections and transactions.
     pub(crate) fn maintain(&self, idle_transaction: Option<Duration>) {
         for server in self.topology.servers() {

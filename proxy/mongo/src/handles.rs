@@ -262,7 +262,13 @@ fn shown(id: i64, place: &Place) -> view::Cursor {
             session: cursor.session.as_ref().map(view::session),
             transaction: cursor.transaction,
             idle: Some(since.elapsed()),
-            upstream: cursor.connection.as_ref().map(|held| held.number()),
+            upstream: match &cursor.standing {
+                Standing::Continued {
+                    connection: Some(held),
+                    ..
+                } => Some(held.number()),
+                _ => None,
+            },
         },
         Place::Busy(user) => view::Cursor {
             id,

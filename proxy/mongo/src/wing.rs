@@ -199,7 +199,9 @@ impl View for Wing {
     }
 
     fn transactions(&self) -> Vec<view::Transaction> {
-        self.transactions.list()
+        let mut all = self.transactions.list();
+        all.extend(self.cluster().iter().flat_map(|cluster| cluster.shown()));
+        all
     }
 }
 

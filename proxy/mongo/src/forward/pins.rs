@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use twinport_core::view;
 
 use super::server::{Lease, Server};
 use crate::fault::{Fault, known};
@@ -152,6 +153,20 @@ impl Pins {
         let pins = self.pins.lock();
         let pin = pins.get(session).filter(|pin| pin.user == *user);
         pin.is_some_and(|pin| pin.number == number && pin.phase == Phase::Open)
+    }
+
+    /// Those that are open, for the admin console.
+    pub(crate) fn list(&self) -> Vec<view::Transaction> {
+        let pins = self.pins.lock();
+        let open = pins.iter().filter(|(_, pin)| pin.phase == Phase::Open);
+        open.map(|(session, pin)| view::Transaction {
+            user: pin.user.to_string(),
+            session: view::session(session),
+            number: pin.number,
+            idle: Some(pin.touched.elapsed()),
+            upstream: None,
+        })
+        .collect()
     }
 
     /// How many are open.
