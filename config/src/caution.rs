@@ -52,6 +52,12 @@ impl Settings {
                 "mongo.upstream: the way to {place} may be plain text; add {cure}"
             ));
         }
+        if self.mongo.as_ref().is_some_and(|mongo| mongo.test_commands) {
+            cautions.push(
+                "mongo.test_commands: whoever is logged in can make everybody's commands fail; for tests only"
+                    .to_owned(),
+            );
+        }
         for database in self.databases.values().chain(&self.wildcard) {
             if may_be_plain(&database.upstream) {
                 let path = ["databases", &database.name, "url"].map(str::to_owned);

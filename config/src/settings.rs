@@ -84,6 +84,8 @@ pub struct Mongo {
     pub cursor_timeout: Option<Duration>,
     /// Cursors open at one time.
     pub max_cursors: usize,
+    /// Are commands understood that only tests should send?
+    pub test_commands: bool,
     /// TLS towards clients.
     pub tls: ClientTls,
     /// How clients prove who they are; never `md5`, and without a query.

@@ -8,6 +8,7 @@
 
 pub mod auth;
 mod catalogs;
+mod failpoint;
 pub mod fault;
 mod forward;
 pub mod handles;

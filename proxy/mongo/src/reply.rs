@@ -20,6 +20,8 @@ pub(crate) enum Reply {
     Row(Rows, usize),
     /// A message that a server has sent, as it came.
     Upstream(Received),
+    /// The connection is closed instead.
+    HangUp,
 }
 
 impl Reply {
@@ -41,6 +43,7 @@ impl Reply {
     pub(crate) fn document(&self) -> Result<&RawDocument, Fault> {
         match self {
             Self::Document(document) => Ok(document),
+            Self::HangUp => Err(no_answer()),
             Self::Row(rows, column) => {
                 let bytes = rows.get(0, *column).unwrap_or_default();
                 document::document(bytes).map_err(|_| no_answer())

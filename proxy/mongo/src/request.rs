@@ -26,6 +26,7 @@ mod schema;
 mod server;
 pub(crate) mod sessions;
 mod table;
+mod testing;
 mod users;
 
 use table::Entry;
@@ -74,6 +75,15 @@ impl<'a> Request<'a> {
     /// The whole command.
     pub(crate) fn body(&self) -> &'a [u8] {
         self.command.body.as_bytes()
+    }
+
+    /// The time that the command allows itself. A getMore's is for awaiting data.
+    pub(crate) fn bound(&self) -> Option<Duration> {
+        let millis = self.command.max_time_ms.filter(|millis| *millis > 0)?;
+        if self.command.name == "getMore" {
+            return None;
+        }
+        u64::try_from(millis).ok().map(Duration::from_millis)
     }
 
     /// The collection, which must be named.
@@ -143,6 +153,9 @@ impl Session {
         if way.silent {
             return Answer::Nothing;
         }
+        if matches!(outcome, Ok(Reply::HangUp)) {
+            return Answer::Nothing.ending();
+        }
         let outcome = outcome.and_then(|reply| reply.into_message(way, number));
         Answer::Message(outcome.unwrap_or_else(|fault| build(way, number, &fault.to_document())))
     }
@@ -158,9 +171,17 @@ impl Session {
             frame: opened.message.map(|_| opened.frame),
             sequence: None,
         };
-        let rewritten = plan::directives(self, &request).await?;
+        if self.wing.fail_points.armed() {
+            return self.fail(entry, &request).await;
+        }
+        self.serve(entry, &request).await
+    }
+
+    /// The stages after the test's.
+    async fn serve(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        let rewritten = plan::directives(self, request).await?;
         let Some(rewritten) = rewritten else {
-            return self.execute(entry, &request).await;
+            return self.execute(entry, request).await;
         };
         let entry = self.entry(rewritten.name())?;
         let changed = Request {
@@ -308,17 +329,8 @@ impl Context<'_> {
         self.session.lease(self.request.command.name).await
     }
 
-    /// The time that the command allows itself. A getMore's is for awaiting data.
     pub(crate) fn bound(&self) -> Option<Duration> {
-        let millis = self
-            .request
-            .command
-            .max_time_ms
-            .filter(|millis| *millis > 0)?;
-        if self.request.command.name == "getMore" {
-            return None;
-        }
-        u64::try_from(millis).ok().map(Duration::from_millis)
+        self.request.bound()
     }
 }
 

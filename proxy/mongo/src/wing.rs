@@ -19,6 +19,7 @@ use twinport_wire::mongo::bson::oid::ObjectId;
 
 use crate::auth::{Keyring, Policy};
 use crate::catalogs::{self, Catalogs};
+use crate::failpoint::FailPoints;
 use crate::forward::Cluster;
 use crate::handles::Cursors;
 use crate::handshake::Gate;
@@ -41,6 +42,7 @@ pub struct Wing {
     pub(crate) transactions: Transactions,
     pub(crate) ledger: Ledger,
     pub(crate) catalogs: Catalogs,
+    pub(crate) fail_points: FailPoints,
     pub(crate) stats: Arc<ServerStats>,
     pub(crate) drain: Drain,
     /// What tells this process from another to clients behind a balancer.
@@ -105,6 +107,7 @@ impl Wing {
             transactions: Transactions::default(),
             ledger: Ledger::default(),
             catalogs: Catalogs::default(),
+            fail_points: FailPoints::default(),
             stats: Arc::default(),
             drain,
             service: ObjectId::new(),
@@ -165,6 +168,9 @@ impl Wing {
         let before = self.current();
         let (gate, current) = (gate(&mongo)?, Current::of(settings, mongo, Some(&before))?);
         self.gate.store(Arc::new(gate));
+        if !current.mongo.test_commands {
+            self.fail_points.clear();
+        }
         let kept = current.cluster.clone();
         self.current.store(Arc::new(current));
         if let Some(gone) = &before.cluster

@@ -93,6 +93,10 @@ pub(super) async fn parameter(context: &mut Context<'_>) -> Outcome {
         }
         out.append(cstr!("authenticationMechanisms"), mechanisms);
     }
+    if wants("enableTestCommands") {
+        let enabled = context.session.wing.current().mongo.test_commands;
+        out.append(cstr!("enableTestCommands"), enabled);
+    }
     if out.is_empty() {
         return Err(Fault::new(known::INVALID_OPTIONS, "no option found to get"));
     }

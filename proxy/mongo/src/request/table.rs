@@ -3,7 +3,7 @@
 use twinport_core::sql::Pending;
 
 use super::{
-    Context, Outcome, crud, cursor, explain, login, query, schema, server, sessions, users,
+    Context, Outcome, crud, cursor, explain, login, query, schema, server, sessions, testing, users,
 };
 use crate::fault::{Fault, known};
 use crate::forward;
@@ -91,6 +91,7 @@ static COMMANDS: &[Entry] = &[
     Entry::new("collstats", |c| Box::pin(schema::coll_stats(c))),
     Entry::new("commitTransaction", |c| Box::pin(sessions::commit(c))).ending(),
     Entry::new("compact", |c| Box::pin(schema::compact(c))),
+    Entry::new("configureFailPoint", |c| Box::pin(testing::fail_point(c))).local(),
     Entry::new("connectionStatus", |c| Box::pin(login::status(c)))
         .open()
         .local(),
