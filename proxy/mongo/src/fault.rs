@@ -60,6 +60,31 @@ impl Fault {
         self
     }
 
+    /// Whether another try may go better.
+    pub fn may_pass(&self) -> bool {
+        self.unknown || codes::may_pass(self.code)
+    }
+
+    /// The same, of a command inside a transaction: whether the whole may be run again.
+    #[must_use]
+    pub fn in_transaction(self) -> Self {
+        if self.may_pass() || codes::ends_transaction(self.code) {
+            self.label(TRANSIENT_TRANSACTION)
+        } else {
+            self
+        }
+    }
+
+    /// The same, of a commit: whether nothing of the transaction is left, so that it may be run again.
+    #[must_use]
+    pub fn at_commit(self) -> Self {
+        if codes::ends_transaction(self.code) {
+            self.label(TRANSIENT_TRANSACTION)
+        } else {
+            self
+        }
+    }
+
     /// Bytes from the client that are no protocol.
     pub fn protocol(error: &twinport_wire::Error) -> Self {
         let code = if error.is_bson() {

@@ -166,6 +166,11 @@ impl Cursors {
         self.take_if(|cursor, _| cursor.session == Some(*session) && cursor.identity.user == *user)
     }
 
+    /// Takes away those of all sessions of a user.
+    pub(crate) fn of_user(&self, user: &str) -> Vec<Cursor> {
+        self.take_if(|cursor, _| cursor.session.is_some() && *cursor.identity.user == *user)
+    }
+
     /// Takes away those of a transaction.
     pub(crate) fn of_transaction(&self, owner: &Owner, number: i64) -> Vec<Cursor> {
         self.take_if(|cursor, _| cursor.transaction() == Some((owner.clone(), number)))

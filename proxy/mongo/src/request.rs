@@ -11,7 +11,7 @@ use twinport_wire::mongo::frame::{OP_COMPRESSED, OP_QUERY};
 use twinport_wire::mongo::query::Query;
 use twinport_wire::mongo::{Command, Frame, Message};
 
-use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, known};
+use crate::fault::{Fault, known};
 use crate::plan;
 use crate::reply::{Answer, Reply, Way, build};
 use crate::session::Session;
@@ -22,6 +22,7 @@ pub(crate) mod cursor;
 mod explain;
 mod login;
 mod query;
+mod rules;
 mod schema;
 mod server;
 pub(crate) mod sessions;
@@ -84,6 +85,11 @@ impl<'a> Request<'a> {
             return None;
         }
         u64::try_from(millis).ok().map(Duration::from_millis)
+    }
+
+    /// How much of what is read must be settled.
+    pub(crate) fn read_concern(&self) -> Option<&'a str> {
+        self.command.read_concern?.get_str("level").ok()
     }
 
     /// The collection, which must be named.
@@ -219,6 +225,9 @@ impl Session {
     }
 
     async fn execute(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        if self.wing.cluster().is_none() {
+            rules::readable(request)?;
+        }
         let place = self.place(entry, request).await?;
         if !entry.open {
             self.presence().set_activity(Activity::Active);
@@ -231,16 +240,20 @@ impl Session {
         };
         let outcome = (entry.handler)(&mut context).await;
         let (place, spoiled) = (context.place, context.spoiled);
-        let outcome = outcome.map_err(|fault| late(fault, request));
+        let outcome = outcome.map_err(|fault| rules::late(fault, request));
         match place {
-            Place::Free => outcome.map_err(|fault| retryable(fault, request)),
-            Place::Within(within) if outcome.is_ok() && !spoiled => {
-                within.keep();
-                outcome
-            }
-            Place::Within(within) => {
-                within.abort().await;
-                outcome.map_err(transient)
+            Place::Free => outcome.map_err(|fault| rules::retryable(fault, request)),
+            Place::Within(mut within) => {
+                let outcome = match outcome {
+                    Ok(reply) if !spoiled => within.tokened(entry.name, reply).await,
+                    other => other,
+                };
+                if outcome.is_ok() && !spoiled {
+                    within.keep();
+                } else {
+                    within.abort().await;
+                }
+                outcome.map_err(Fault::in_transaction)
             }
         }
     }
@@ -461,42 +474,4 @@ fn database<'a>(command: &Command<'a>, opened: &Opened<'a>) -> Result<&'a str, F
         ));
     }
     Ok(name)
-}
-
-/// A write that is known by its number may be sent again: it is applied once.
-fn retryable(fault: Fault, request: &Request<'_>) -> Fault {
-    let command = &request.command;
-    let numbered = command.txn_number.is_some() && !command.in_transaction();
-    if numbered && may_pass(&fault) {
-        fault.label(RETRYABLE_WRITE)
-    } else {
-        fault
-    }
-}
-
-/// The extension watches maxTimeMS too, and may be the first to see that it is over.
-fn late(fault: Fault, request: &Request<'_>) -> Fault {
-    let bounded = request.command.max_time_ms.is_some_and(|millis| millis > 0);
-    if bounded && fault.code == known::INTERRUPTED {
-        Fault::timed_out()
-    } else {
-        fault
-    }
-}
-
-fn transient(fault: Fault) -> Fault {
-    if may_pass(&fault) || fault.code == known::WRITE_CONFLICT {
-        fault.label(TRANSIENT_TRANSACTION)
-    } else {
-        fault
-    }
-}
-
-/// Whether another try may go better.
-fn may_pass(fault: &Fault) -> bool {
-    fault.unknown
-        || matches!(
-            fault.code,
-            known::HOST_UNREACHABLE | known::SHUTDOWN_IN_PROGRESS
-        )
 }

@@ -15,6 +15,9 @@ use twinport_core::view;
 use twinport_wire::mongo::Command;
 
 use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
+use crate::reply::Reply;
+
+pub(crate) mod recovery;
 
 /// A write conflict shows at once, and not when the other transaction ends.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '20ms'";
@@ -50,6 +53,7 @@ impl Slot {
         let state = State {
             number: i64::MIN,
             client: 0,
+            id: None,
             phase: Phase::Aborted,
         };
         Arc::new(Self {
@@ -72,6 +76,8 @@ struct State {
     number: i64,
     /// The connection of the client that began it.
     client: i32,
+    /// Postgres's number of it, once it has written.
+    id: Option<i64>,
     phase: Phase,
 }
 
@@ -144,6 +150,7 @@ impl Transactions {
         // Not before: what did not begin can be begun again under its number.
         guard.number = number;
         guard.client = client;
+        guard.id = None;
         slot.newest.store(number, Ordering::Relaxed);
         Ok(Within {
             guard,
@@ -177,9 +184,28 @@ impl Transactions {
         }
     }
 
-    /// Commits; a commit that is sent again has the same answer.
-    pub(crate) async fn commit(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
-        let mut guard = self.state(owner).await.ok_or_else(|| none(number))?;
+    /// Commits; a commit that is sent again has the same answer, also one that was sent by way of another proxy
+    /// before: then `token` tells which it is, and `lease` gets a connection to ask for it.
+    pub(crate) async fn commit(
+        &self,
+        owner: &Owner,
+        number: i64,
+        token: Option<i64>,
+        lease: impl Future<Output = Result<Box<dyn Connection>, Fault>>,
+    ) -> Result<(), Fault> {
+        let slot = match token {
+            Some(_) => Some(self.slot(owner)?),
+            None => self.slots.lock().get(owner).cloned(),
+        };
+        let slot = slot.ok_or_else(|| none(number))?;
+        *slot.touched.lock() = Instant::now();
+        let mut guard = Arc::clone(&slot.state).lock_owned().await;
+        if number > guard.number && token.is_some() {
+            guard.number = number;
+            guard.id = token;
+            guard.phase = Phase::Unknown;
+            slot.newest.store(number, Ordering::Relaxed);
+        }
         if number != guard.number {
             return Err(none(number));
         }
@@ -206,10 +232,21 @@ impl Transactions {
                 guard.phase = Phase::Aborted;
                 Err(none(number))
             }
-            Phase::Unknown => Err(unknown(Fault::new(
-                known::HOST_UNREACHABLE,
-                "the connection to the database was lost during the commit",
-            ))),
+            Phase::Unknown => {
+                let id = guard.id.ok_or_else(|| {
+                    unknown(Fault::new(
+                        known::HOST_UNREACHABLE,
+                        "the connection to the database was lost during the commit",
+                    ))
+                })?;
+                if recovery::is_committed(id, lease).await? {
+                    guard.phase = Phase::Committed;
+                    Ok(())
+                } else {
+                    guard.phase = Phase::Aborted;
+                    Err(none(number))
+                }
+            }
         }
     }
 
@@ -227,6 +264,16 @@ impl Transactions {
             && let Ok(mut state) = slot.state.try_lock()
         {
             state.phase = Phase::Aborted;
+        }
+    }
+
+    /// Rolls back whatever a user has open.
+    pub(crate) fn end_all(&self, user: &str) {
+        let mut slots = self.slots.lock();
+        for (_, slot) in slots.extract_if(|owner, _| *owner.0 == *user) {
+            if let Ok(mut state) = slot.state.try_lock() {
+                state.phase = Phase::Aborted;
+            }
         }
     }
 
@@ -313,6 +360,20 @@ impl Within {
     /// The transaction's connection; `None` after it broke.
     pub(crate) fn connection(&mut self) -> Option<&mut Box<dyn Connection>> {
         self.connection.as_mut()
+    }
+
+    /// The answer of a command that has done its work, with what a driver needs to commit by way of another proxy.
+    pub(crate) async fn tokened(&mut self, command: &str, reply: Reply) -> Result<Reply, Fault> {
+        if !recovery::writes(command) {
+            return Ok(reply);
+        }
+        let id = match (self.guard.id, &mut self.connection) {
+            (Some(id), _) => id,
+            (None, Some(connection)) => recovery::number(connection).await?,
+            (None, None) => return Ok(reply),
+        };
+        self.guard.id = Some(id);
+        recovery::with_token(&reply, id)
     }
 
     /// The command is done, and the transaction goes on.

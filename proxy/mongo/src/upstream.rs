@@ -77,6 +77,9 @@ pub(crate) const DISTINCT: &str = "SELECT document FROM documentdb_api.distinct_
 
 pub(crate) const CREATE_INDEXES: &str =
     "SELECT retval, ok, requests FROM documentdb_api.create_indexes_background($1, $2)";
+/// As part of a transaction: on a collection that the transaction has made, or that is empty.
+pub(crate) const CREATE_INDEXES_WITHIN: &str =
+    "SELECT documentdb_api_internal.create_indexes_non_concurrently($1, $2)";
 pub(crate) const INDEX_STATUS: &str =
     "SELECT retval, ok, complete FROM documentdb_api_internal.check_build_index_status($1)";
 pub(crate) const DROP_INDEXES: &str = "CALL documentdb_api.drop_indexes($1, $2, NULL)";

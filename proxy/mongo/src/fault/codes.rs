@@ -83,6 +83,7 @@ pub(crate) mod known {
     pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
     pub(crate) const NO_SUCH_TRANSACTION: i32 = 251;
     pub(crate) const TRANSACTION_COMMITTED: i32 = 256;
+    pub(crate) const EXCEEDED_TIME_LIMIT: i32 = 262;
     pub(crate) const OPERATION_NOT_SUPPORTED_IN_TRANSACTION: i32 = 263;
     pub(crate) const TOO_MANY_LOGICAL_SESSIONS: i32 = 261;
     pub(crate) const FAIL_POINT_SET_FAILED: i32 = 266;
@@ -202,6 +203,19 @@ pub(crate) fn name(code: i32) -> String {
     }
 }
 
+/// Whether a code tells of a state that passes: MongoDB's errors after which drivers try again.
+pub(crate) fn may_pass(code: i32) -> bool {
+    matches!(
+        code,
+        6 | 7 | 89 | 91 | 134 | 189 | 262 | 9001 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436
+    )
+}
+
+/// Whether a code tells that a transaction has come to nothing, and can be run again.
+pub(crate) fn ends_transaction(code: i32) -> bool {
+    matches!(code, 24 | 112 | 246 | 251 | 267)
+}
+
 /// The code of a SQLSTATE; `None` if it says nothing to a MongoDB client.
 pub(crate) fn of_sqlstate(state: &str) -> Option<i32> {
     if let Some(digits) = state.strip_prefix('M') {
@@ -239,6 +253,7 @@ pub(crate) fn unpacked(packed: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Fault;
 
     #[test]
     fn a_sqlstate_of_the_extension_is_its_code() {
@@ -257,6 +272,20 @@ mod tests {
         assert_eq!(unpacked(319_029_277), "M001C");
         assert_eq!(unpacked(50_331_677), "M0003");
         assert_eq!(unpacked(-1).len(), 5);
+    }
+
+    #[test]
+    fn labels_follow_from_the_code_and_the_place() {
+        let labels = |fault: Fault| fault.labels;
+        let fault = |code| Fault::new(code, "");
+        let transient = ["TransientTransactionError"];
+        for code in [91, 189, 10_107, 112, 251] {
+            assert_eq!(labels(fault(code).in_transaction()), transient, "{code}");
+        }
+        assert!(labels(fault(11_000).in_transaction()).is_empty());
+        // What passes by itself leaves the outcome of a commit open.
+        assert!(labels(fault(91).at_commit()).is_empty());
+        assert_eq!(labels(fault(251).at_commit()), transient);
     }
 
     #[test]

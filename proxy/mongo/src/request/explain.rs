@@ -1,6 +1,6 @@
 //! `explain`: the database's plan, inside the shape that tools read.
 
-use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawBson, RawDocumentBuf};
+use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawBson, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
 
 use super::{Context, Outcome};
@@ -60,7 +60,12 @@ pub(super) async fn explain(context: &mut Context<'_>) -> Outcome {
         Some(collection) => format!("{}.{collection}", request.database),
         None => request.database.to_owned(),
     };
-    Ok(Reply::Document(shape(&namespace, inner, &plan)))
+    let mut shaped = shape(&namespace, inner, &plan);
+    if runs {
+        shaped.append(cstr!("executionStats"), statistics(&plan));
+    }
+    shaped.append(cstr!("ok"), 1.0);
+    Ok(Reply::Document(shaped))
 }
 
 fn shape(namespace: &str, command: &RawDocument, plan: &serde_json::Value) -> RawDocumentBuf {
@@ -80,7 +85,21 @@ fn shape(namespace: &str, command: &RawDocument, plan: &serde_json::Value) -> Ra
         "postgres": to_bson(first),
         "command": command.to_owned(),
         "serverInfo": { "version": env!("CARGO_PKG_VERSION") },
-        "ok": 1.0,
+    }
+}
+
+/// What the run has shown, as far as Postgres counts it.
+fn statistics(plan: &serde_json::Value) -> RawDocumentBuf {
+    let first = plan.get(0).unwrap_or(plan);
+    let number = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_f64);
+    let rows = first
+        .get("Plan")
+        .and_then(|tree| number(tree.get("Actual Rows")));
+    let millis = number(first.get("Execution Time"));
+    rawdoc! {
+        "executionSuccess": true,
+        "nReturned": RawBson::Double(rows.unwrap_or_default()),
+        "executionTimeMillis": RawBson::Double(millis.unwrap_or_default()),
     }
 }
 

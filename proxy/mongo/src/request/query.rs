@@ -3,7 +3,8 @@
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawDocument, cstr};
 
-use super::{Context, Outcome, cursor};
+use super::{Context, Outcome, Place, cursor};
+use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::upstream as sql;
 
@@ -13,6 +14,19 @@ pub(super) async fn find(context: &mut Context<'_>) -> Outcome {
 }
 
 pub(super) async fn aggregate(context: &mut Context<'_>) -> Outcome {
+    let body = context.request.command.body;
+    if matches!(context.place, Place::Within(_)) && writes(body) {
+        return Err(Fault::new(
+            known::OPERATION_NOT_SUPPORTED_IN_TRANSACTION,
+            "$out and $merge cannot be used in a transaction",
+        ));
+    }
+    if context.request.read_concern() == Some("linearizable") && writes(body) {
+        return Err(Fault::new(
+            known::INVALID_OPTIONS,
+            "$out and $merge can't be used with read concern linearizable",
+        ));
+    }
     cursor::first_page(context, sql::AGGREGATE).await
 }
 
@@ -60,4 +74,12 @@ pub(super) async fn single(context: &mut Context<'_>, statement: &'static str) -
     let parameters = [Some(request.database.as_bytes()), Some(request.body())];
     let rows = context.call(statement, &parameters).await?;
     Reply::row(rows, 0)
+}
+
+/// Whether a pipeline's last stage writes.
+fn writes(body: &RawDocument) -> bool {
+    let pipeline = body.get_array("pipeline").ok();
+    let last = pipeline.and_then(|stages| stages.into_iter().flatten().last()?.as_document());
+    let stage = last.and_then(|stage| stage.into_iter().next()?.ok());
+    stage.is_some_and(|(name, _)| matches!(name.as_str(), "$out" | "$merge"))
 }

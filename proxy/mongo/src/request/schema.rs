@@ -8,7 +8,7 @@ use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
 use twinport_wire::mongo::document;
 
 use super::query::single;
-use super::{Context, Outcome, cursor};
+use super::{Context, Outcome, Place, cursor};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, code_of};
 use crate::upstream as sql;
@@ -127,6 +127,12 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
     let request = context.request;
     request.collection()?;
     let parameters = [Some(request.database.as_bytes()), Some(request.body())];
+    if matches!(context.place, Place::Within(_)) {
+        let created = context
+            .call(sql::CREATE_INDEXES_WITHIN, &parameters)
+            .await?;
+        return index_answer(&created);
+    }
     let created = context.call(sql::CREATE_INDEXES, &parameters).await?;
     if created.boolean(0, 1) == Some(false) {
         return Err(index_fault(&created));

@@ -59,12 +59,33 @@ pub(crate) async fn end(context: &mut Context<'_>) -> Outcome {
     Ok(Reply::ok())
 }
 
+/// `killAllSessions`: closes what the user has open; who is nobody else can't close others'.
+pub(super) async fn end_all(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let user = context.session.known(command.name)?.user.clone();
+    let RawBsonRef::Array(list) = command.value else {
+        return Err(Fault::field(command.name, command.name, "must be an array"));
+    };
+    let mut names = list.into_iter().flatten().filter_map(|each| {
+        let each = each.as_document()?;
+        each.get_str("user").ok()
+    });
+    if list.is_empty() || names.any(|name| name == &*user) {
+        let wing = std::sync::Arc::clone(&context.session.wing);
+        wing.transactions.end_all(&user);
+        wing.dismiss(wing.cursors.of_user(&user));
+    }
+    Ok(Reply::ok())
+}
+
 pub(super) async fn commit(context: &mut Context<'_>) -> Outcome {
     let command = &context.request.command;
     let owner = context.session.owner(command)?;
     let number = outside(transaction::number(command), command.name)?;
     let transactions = &context.session.wing.transactions;
-    let committed = transactions.commit(&owner, number).await;
+    let lease = context.session.lease(command.name);
+    let token = transaction::recovery::token(command.body);
+    let committed = transactions.commit(&owner, number, token, lease).await;
     close_cursors(context, &owner, number);
     committed.map(|()| Reply::ok())
 }

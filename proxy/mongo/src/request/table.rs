@@ -97,7 +97,7 @@ static COMMANDS: &[Entry] = &[
         .local(),
     Entry::new("count", |c| Box::pin(query::count(c))).transactional(),
     Entry::new("create", |c| Box::pin(schema::create(c))).transactional(),
-    Entry::new("createIndexes", |c| Box::pin(schema::create_indexes(c))),
+    Entry::new("createIndexes", |c| Box::pin(schema::create_indexes(c))).transactional(),
     Entry::new("createRole", |c| Box::pin(users::create_role(c))),
     Entry::new("createUser", |c| Box::pin(users::create_user(c))),
     Entry::new("currentOp", |c| Box::pin(server::current_op(c))),
@@ -143,6 +143,7 @@ static COMMANDS: &[Entry] = &[
         .open()
         .local()
         .legacy(),
+    Entry::new("killAllSessions", |c| Box::pin(sessions::end_all(c))),
     Entry::new("killCursors", |c| Box::pin(cursor::kill(c))).transactional(),
     Entry::new("killOp", |c| Box::pin(server::kill_op(c))),
     Entry::new("killSessions", |c| Box::pin(sessions::end(c))),

@@ -4,7 +4,7 @@ use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawDocument, rawdoc};
 
 use super::table::Entry;
-use super::{Context, Outcome, Request, transient};
+use super::{Context, Outcome, Request};
 use crate::failpoint::{Failure, Target};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
@@ -101,8 +101,11 @@ fn failed(failure: &Failure, code: i32, entry: &Entry, request: &Request<'_>) ->
         ),
     );
     let Some(labels) = &failure.labels else {
-        let inside = request.command.in_transaction() && !entry.ends_transaction;
-        return Err(if inside { transient(fault) } else { fault });
+        return Err(match request.command.in_transaction() {
+            false => fault,
+            true if entry.ends_transaction => fault.at_commit(),
+            true => fault.in_transaction(),
+        });
     };
     let mut document = fault.to_document();
     label(&mut document, labels);
