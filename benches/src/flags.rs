@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Parser;
 
 use crate::{
+    documents::Work,
     idle,
     point::{self, Point},
 };
@@ -43,6 +44,9 @@ pub(crate) struct Flags {
     /// The Odyssey to measure beside ours; if none, one on PATH.
     #[arg(long, value_name = "PATH")]
     odyssey: Option<PathBuf>,
+    /// The FerretDB to measure beside our MongoDB port; if none, one on PATH or in Go's folder of binaries.
+    #[arg(long, value_name = "PATH")]
+    ferretdb: Option<PathBuf>,
     /// Write the figures as JSON, too; after every part, so that a broken run leaves some.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -61,6 +65,7 @@ pub(crate) struct Plan {
     pub(crate) workers: String,
     pub(crate) twinport: Option<PathBuf>,
     pub(crate) odyssey: Option<PathBuf>,
+    pub(crate) ferretdb: Option<PathBuf>,
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -82,6 +87,7 @@ impl Flags {
             workers: self.workers,
             twinport: self.twinport,
             odyssey: self.odyssey,
+            ferretdb: self.ferretdb,
             out: self.out,
         }
     }
@@ -98,6 +104,13 @@ impl Plan {
         let mut points = point::all(self.quick);
         points.retain(|point| self.wants(&point.to_string()));
         points
+    }
+
+    /// What the MongoDB port is measured at.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        let mut works = Work::ALL.to_vec();
+        works.retain(|work| self.wants(&work.to_string()));
+        works
     }
 
     /// Numbers of idle clients.

@@ -1,6 +1,7 @@
 //! Ours against direct and against peers, in one run on one machine. docs/benchmarks.md says what
 //! the figures mean.
 
+mod documents;
 mod flags;
 mod ground;
 mod idle;
@@ -74,6 +75,13 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
         report.include = include::measure(&tools, &ground, plan)
             .await
             .context("eager loading")?;
+        report.save()?;
+    }
+    let works = plan.works();
+    if !works.is_empty() {
+        report.documents = documents::measure(&works, &tools, plan)
+            .await
+            .context("the MongoDB port")?;
         report.save()?;
     }
     println!("{}", report.markdown());

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::{flags::Plan, idle, include, machine::Machine, throughput};
+use crate::{documents, flags::Plan, idle, include, machine::Machine, throughput};
 
 /// How the run was asked for.
 #[derive(Debug, Serialize)]
@@ -32,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) idle: Vec<idle::Row>,
     /// Eager loading.
     pub(crate) include: Vec<include::Row>,
+    /// The MongoDB port.
+    pub(crate) documents: Vec<documents::Row>,
     #[serde(skip)]
     out: Option<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl Report {
             throughput: Vec::new(),
             idle: Vec::new(),
             include: Vec::new(),
+            documents: Vec::new(),
             out: plan.out.clone(),
         }
     }

@@ -2,12 +2,12 @@
 
 mod odyssey;
 mod pgbouncer;
-mod twinport;
+pub(crate) mod twinport;
 
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -160,30 +160,13 @@ impl Rival {
 
     async fn start(
         contender: Contender,
-        mut command: Command,
+        command: Command,
         port: u16,
         prepared: bool,
         ground: &Ground,
     ) -> anyhow::Result<Self> {
         let log = ground.path(&format!("{contender}-{port}.log"));
-        let file = std::fs::File::create(&log)?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {contender}"))?;
-        let start = Instant::now();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        while TcpStream::connect(address).is_err() {
-            let ended = child.try_wait()?.is_some();
-            if ended || start.elapsed() > PATIENCE {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                bail!("{contender} does not start:\n{}", said.trim());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let child = launch(&contender.to_string(), command, port, &log).await?;
         Ok(Self {
             contender,
             port,
@@ -207,7 +190,35 @@ impl Rival {
     }
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// Runs a server until it is dropped; back when it listens.
+pub(crate) async fn launch(
+    name: &str,
+    mut command: Command,
+    port: u16,
+    log: &Path,
+) -> anyhow::Result<Child> {
+    let file = std::fs::File::create(log)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {name}"))?;
+    let start = Instant::now();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    while TcpStream::connect(address).is_err() {
+        let ended = child.try_wait()?.is_some();
+        if ended || start.elapsed() > PATIENCE {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            bail!("{name} does not start:\n{}", said.trim());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(child)
+}
+
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }

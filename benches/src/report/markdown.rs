@@ -1,5 +1,7 @@
 //! The report as Markdown tables.
 
+mod documents;
+
 use std::fmt::Write as _;
 
 use super::Report;
@@ -23,6 +25,7 @@ impl Report {
         }
         text += &self.idle();
         text += &self.eager_loading();
+        text += &documents::table(&self.documents);
         text
     }
 

@@ -101,6 +101,11 @@ level = "warn"
         verifier = ground.verifier,
     );
     let file = ground.write(&format!("twinport-{port}.toml"), &settings)?;
+    Ok(with_settings(binary, &file))
+}
+
+/// The binary with these settings and no others.
+pub(crate) fn with_settings(binary: &Path, file: &Path) -> Command {
     let mut command = Command::new(binary);
     command.arg("--config").arg(file);
     // Settings of the machine's own must not change the comparison.
@@ -109,5 +114,5 @@ level = "warn"
             command.env_remove(name);
         }
     }
-    Ok(command)
+    command
 }
