@@ -10,6 +10,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use twinport::Running;
 use twinport_config::Settings;
 use twinport_embedded::{Options, Server};
+use twinport_integration::Suite;
 
 const PASSWORD: &str = "app-secret";
 
@@ -306,6 +307,52 @@ async fn psql_reads_it() -> Result<()> {
     );
     assert!(text.starts_with("Twinport "), "{text}");
     Ok(())
+}
+
+/// A driver's program at the console.
+async fn suite(name: &'static str, command: &'static [&'static str]) -> Result<()> {
+    let setup = Setup::start().await?;
+    // A pool and a client to be shown.
+    let app = setup.connect("app", "app").await?;
+    app.simple_query("SELECT 1").await?;
+    let url = setup.url("boss", "twinport")?;
+    let suite = Suite {
+        name,
+        command,
+        folder: name,
+        checks: &[
+            "every_show",
+            "numbers_are_numbers",
+            "wrong_command_then_usable",
+            "several_commands_at_once",
+            "both_protocols",
+            "transactions_of_the_driver",
+        ],
+        annotated: &[],
+    };
+    let environment = [
+        ("TWINPORT_TEST_URL", url.clone()),
+        ("TWINPORT_TEST_SINGLE_URL", url.clone()),
+        ("TWINPORT_TEST_DIRECT_URL", url),
+        ("TWINPORT_TEST_CA", String::new()),
+    ];
+    suite.run_in(&environment, false).await
+}
+
+#[tokio::test]
+async fn psycopg_reads_it() -> Result<()> {
+    suite("python", &["{cache}/python/bin/python", "console_suite.py"]).await
+}
+
+#[tokio::test]
+async fn node_postgres_reads_it() -> Result<()> {
+    suite("node", &["node", "console_suite.js"]).await
+}
+
+#[tokio::test]
+async fn pgjdbc_reads_it() -> Result<()> {
+    const JAR: &str = "{cache}/java/postgresql.jar";
+    suite("java", &["java", "-cp", JAR, "ConsoleSuite.java"]).await
 }
 
 #[tokio::test]
