@@ -105,6 +105,7 @@ const IN_WORD: u8 = 1;
 const BEGINS_WORD: u8 = 1 << 1;
 const IN_NUMBER: u8 = 1 << 2;
 
+#[expect(clippy::indexing_slicing, reason = "no index reaches the length")]
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut at = 0;

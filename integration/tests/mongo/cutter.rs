@@ -15,6 +15,8 @@ pub(crate) enum Loses {
     AnswerToEveryOther(&'static [u8]),
     /// Each that holds these bytes.
     Answer(&'static [u8]),
+    /// Not the answer but the request, if it holds these bytes: it never arrives.
+    Request(&'static [u8]),
 }
 
 /// The proxy; it ends when dropped.
@@ -74,6 +76,12 @@ async fn lead(mut client: TcpStream, port: u16, loses: Loses, counts: &Counts) -
                     && holds(bytes, sign)
                 {
                     doomed = counts.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+                }
+                if let Loses::Request(sign) = loses
+                    && holds(bytes, sign)
+                {
+                    counts.lost.fetch_add(1, Ordering::SeqCst);
+                    return None;
                 }
                 server.write_all(bytes).await.ok()?;
             }

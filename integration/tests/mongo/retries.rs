@@ -6,10 +6,12 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
 use twinport_integration::mongo::MongoWorld;
 use twinport_integration::{PASSWORD, Suite, USER};
+use twinport_wire::mongo::bson::raw::RawDocumentBuf;
 use twinport_wire::mongo::bson::rawdoc;
 
 use super::cutter::{Cutter, Loses};
-use super::support::{Scene, Wants, session};
+use super::raw::Raw;
+use super::support::{Scene, Wants, code, labels, page, session};
 
 /// What only commands have that may be sent again.
 const NUMBERED: &[u8] = b"\x12txnNumber\0";
@@ -187,6 +189,121 @@ async fn sent_again_while_the_first_still_runs() -> Result<()> {
         .first()
         .and_then(|only| only.get_i32("v").ok());
     assert_eq!(n, Some(22));
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_user_has_records_of_its_own() -> Result<()> {
+    let scene = Scene::with(Wants {
+        own_roles: true,
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 2).await?;
+    // One of them may make the table, both may use it.
+    let grant = format!("GRANT CREATE ON DATABASE postgres TO {USER}");
+    scene.admin.batch_execute(&grant).await?;
+    let add = |id: i32| {
+        rawdoc! {
+            "update": "c",
+            "updates": [
+                { "q": { "_id": id }, "u": { "$inc": { "v": 100 } } },
+                { "q": { "_id": id }, "u": { "$inc": { "v": 1000 } } },
+            ],
+            "lsid": session(1), "txnNumber": 1_i64, "$db": "test",
+        }
+    };
+    for (id, mut client) in [(0, scene.client().await?), (1, scene.other().await?)] {
+        for _ in 0..3 {
+            let answer = client.run(&add(id)).await?;
+            assert_eq!(answer.get_i32("nModified")?, 2, "{answer:?}");
+        }
+    }
+    let find = rawdoc! { "find": "c", "sort": { "_id": 1 }, "$db": "test" };
+    let found = scene.client().await?.run(&find).await?;
+    let found: Vec<_> = page(&found)?
+        .iter()
+        .filter_map(|each| each.get_i32("v").ok())
+        .collect();
+    assert_eq!(found, [1100, 1101]);
+    scene.stop().await;
+    Ok(())
+}
+
+/// A transaction that adds 1 to the only document, up to its commit.
+async fn add_one(scene: &Scene) -> Result<(Raw, RawDocumentBuf)> {
+    scene.fill("c", 1).await?;
+    let mut client = scene.client().await?;
+    let write = rawdoc! {
+        "update": "c", "updates": [{ "q": { "_id": 0 }, "u": { "$inc": { "v": 1 } } }],
+        "lsid": session(1), "txnNumber": 1_i64, "autocommit": false, "startTransaction": true,
+        "$db": "test",
+    };
+    client.run(&write).await?;
+    let commit = rawdoc! {
+        "commitTransaction": 1, "lsid": session(1), "txnNumber": 1_i64, "autocommit": false,
+        "$db": "admin",
+    };
+    Ok((client, commit))
+}
+
+/// What the only document counts.
+async fn only(client: &mut Raw) -> Result<Option<i32>> {
+    let found = client.run(&rawdoc! { "find": "c", "$db": "test" }).await?;
+    let found = page(&found)?;
+    Ok(found.first().and_then(|only| only.get_i32("v").ok()))
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_known_when_asked_again() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let cutter = Cutter::before(world.server.port(), Loses::Answer(b"COMMIT\0")).await?;
+    let wants = Wants {
+        server: Some(cutter.port),
+        ..Wants::default()
+    };
+    let scene = Scene::before(world, wants).await?;
+    let (mut client, commit) = add_one(&scene).await?;
+    let lost = client.ask(&commit).await?;
+    assert_ne!(code(&lost), 0);
+    let found = labels(&lost);
+    assert!(
+        found.contains(&"UnknownTransactionCommitResult"),
+        "{lost:?}"
+    );
+    assert_eq!(cutter.lost(), 1);
+    // The driver asks again, and again.
+    for _ in 0..2 {
+        client.run(&commit).await?;
+    }
+    assert_eq!(only(&mut client).await?, Some(1));
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_commit_that_never_arrived_is_known_when_asked_again() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let cutter = Cutter::before(world.server.port(), Loses::Request(b"COMMIT\0")).await?;
+    let wants = Wants {
+        server: Some(cutter.port),
+        ..Wants::default()
+    };
+    let scene = Scene::before(world, wants).await?;
+    let (mut client, commit) = add_one(&scene).await?;
+    let lost = client.ask(&commit).await?;
+    let found = labels(&lost);
+    assert!(
+        found.contains(&"UnknownTransactionCommitResult"),
+        "{lost:?}"
+    );
+    for _ in 0..2 {
+        let known = client.ask(&commit).await?;
+        assert_eq!(code(&known), 251);
+        assert_eq!(labels(&known), ["TransientTransactionError"]);
+    }
+    assert_eq!(only(&mut client).await?, Some(0));
     scene.stop().await;
     Ok(())
 }

@@ -277,7 +277,7 @@ impl Session {
         let number = transaction::number(command)?;
         let transactions = &self.wing.transactions;
         let within = if command.start_transaction == Some(true) {
-            let lease = self.lease(entry.name);
+            let lease = self.lease_prepared(entry.name);
             transactions
                 .start(&owner, number, self.number, lease)
                 .await?

@@ -210,6 +210,13 @@ impl Session {
         Ok(leased?)
     }
 
+    /// As [`Session::lease`], for a transaction.
+    pub(crate) async fn lease_prepared(&self, command: &str) -> Result<Box<dyn Connection>, Fault> {
+        let mut connection = self.lease(command).await?;
+        self.wing.ledger.prepare(&mut connection).await;
+        Ok(connection)
+    }
+
     /// Notes a login that failed.
     pub(crate) fn denied(&mut self, why: &dyn std::fmt::Display) {
         self.login = Login::Nobody;

@@ -16,8 +16,11 @@ use twinport_wire::mongo::Command;
 
 use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
 use crate::reply::Reply;
+use crate::upstream::{Ledger, record_id};
 
 pub(crate) mod recovery;
+
+use recovery::Question;
 
 /// A write conflict shows at once, and not when the other transaction ends.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '20ms'";
@@ -85,8 +88,39 @@ enum Phase {
     Open(Box<dyn Connection>),
     Committed,
     Aborted,
-    /// The connection broke under the COMMIT.
-    Unknown,
+    /// The connection broke under the COMMIT; `noted` tells that the database can be asked what came of it.
+    Unknown {
+        noted: bool,
+    },
+}
+
+impl State {
+    async fn commit(
+        &mut self,
+        mut connection: Box<dyn Connection>,
+        ledger: &Ledger,
+        record: &[u8],
+    ) -> Result<(), Fault> {
+        // What fails here has not been committed.
+        let noted = ledger.note(&mut connection, record).await;
+        let noted = noted.map_err(|error| Fault::from(error).label(TRANSIENT_TRANSACTION))?;
+        // Until the answer is there nobody knows, also if this is dropped in the middle.
+        self.phase = Phase::Unknown { noted };
+        match connection.command("COMMIT").await {
+            Ok(()) => {
+                self.phase = Phase::Committed;
+                ledger.sweep(&mut connection).await;
+                connection.release();
+                Ok(())
+            }
+            Err(error @ SqlError::Server { fatal: false, .. }) => {
+                self.phase = Phase::Aborted;
+                connection.release();
+                Err(Fault::from(error).label(TRANSIENT_TRANSACTION))
+            }
+            Err(error) => Err(unknown(Fault::from(error))),
+        }
+    }
 }
 
 /// A transaction while a command runs in it.
@@ -191,6 +225,7 @@ impl Transactions {
         owner: &Owner,
         number: i64,
         token: Option<i64>,
+        ledger: &Ledger,
         lease: impl Future<Output = Result<Box<dyn Connection>, Fault>>,
     ) -> Result<(), Fault> {
         let slot = match token {
@@ -203,43 +238,30 @@ impl Transactions {
         if number > guard.number && token.is_some() {
             guard.number = number;
             guard.id = token;
-            guard.phase = Phase::Unknown;
+            guard.phase = Phase::Unknown { noted: false };
             slot.newest.store(number, Ordering::Relaxed);
         }
         if number != guard.number {
             return Err(none(number));
         }
-        // Until the answer is there nobody knows, also if this is dropped in the middle.
-        match std::mem::replace(&mut guard.phase, Phase::Unknown) {
-            Phase::Open(mut connection) => match connection.command("COMMIT").await {
-                Ok(()) => {
-                    guard.phase = Phase::Committed;
-                    connection.release();
-                    Ok(())
-                }
-                Err(error @ SqlError::Server { fatal: false, .. }) => {
-                    guard.phase = Phase::Aborted;
-                    connection.release();
-                    Err(Fault::from(error).label(TRANSIENT_TRANSACTION))
-                }
-                Err(error) => Err(unknown(Fault::from(error))),
-            },
+        let record = record_id(owner, number);
+        match std::mem::replace(&mut guard.phase, Phase::Aborted) {
+            Phase::Open(connection) => guard.commit(connection, ledger, &record).await,
             Phase::Committed => {
                 guard.phase = Phase::Committed;
                 Ok(())
             }
-            Phase::Aborted => {
-                guard.phase = Phase::Aborted;
-                Err(none(number))
-            }
-            Phase::Unknown => {
-                let id = guard.id.ok_or_else(|| {
-                    unknown(Fault::new(
-                        known::HOST_UNREACHABLE,
-                        "the connection to the database was lost during the commit",
-                    ))
-                })?;
-                if recovery::is_committed(id, lease).await? {
+            Phase::Aborted => Err(none(number)),
+            Phase::Unknown { noted } => {
+                // So it stays if this is dropped in the middle, or fails.
+                guard.phase = Phase::Unknown { noted };
+                let question = Question {
+                    ledger,
+                    record: &record,
+                    noted,
+                    number: guard.id,
+                };
+                if question.is_committed(lease).await? {
                     guard.phase = Phase::Committed;
                     Ok(())
                 } else {

@@ -1,11 +1,14 @@
 //! The database behind the port: which of DocumentDB's functions does what, and how writes are applied once.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use twinport_core::sql::{Connection, Identity, Rows, SqlError};
 
 use crate::forward;
 use crate::handles::{Cursor, Standing};
+use crate::transaction::Owner;
 use crate::wing::Wing;
 
 /// What is in force on every connection: cursors that need no connection of their own between two batches, and
@@ -128,11 +131,25 @@ const SWEEP_RECORDS: &str = "DELETE FROM twinport.retryable_writes \
 /// So many records are written before old ones are thrown away.
 const SWEEP_EVERY: u32 = 10_000;
 
-/// The record of writes that may be sent again.
+/// A transaction that has written nothing needs no note.
+const NOTE: &str = "INSERT INTO twinport.retryable_writes (id, result, success) \
+     SELECT $1, '', true WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL";
+
+/// Succeeds if there is no such note; waits for a commit that is under way.
+const NOTE_IN_ITS_PLACE: &str = "INSERT INTO twinport.retryable_writes (id, result, success) \
+     VALUES ($1, '', true)";
+
+/// How long a user who may not make the table of records is not asked to again.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// The record of writes that may be sent again, and of transactions whose commit may be.
 #[derive(Default)]
 pub(crate) struct Ledger {
     written: AtomicU32,
     told: AtomicBool,
+    /// The table is there.
+    ready: AtomicBool,
+    refused: Mutex<Option<Instant>>,
 }
 
 impl Ledger {
@@ -144,6 +161,9 @@ impl Ledger {
         parameters: &[Option<&[u8]>],
         id: &[u8],
     ) -> Result<Rows, SqlError> {
+        if self.is_refused() {
+            return connection.run(write.numbered, parameters).await;
+        }
         let mut result = connection.run(write.recorded, parameters).await;
         if is_missing(&result) {
             // Two may make it at a time, and one of them fails: what counts is the second try.
@@ -151,24 +171,108 @@ impl Ledger {
             result = connection.run(write.recorded, parameters).await;
         }
         if is_missing(&result) {
-            if !self.told.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    "retried writes of several documents may be applied twice: the database user may not \
-                     make the table twinport.retryable_writes; GRANT CREATE ON DATABASE … TO it, or write \
-                     once as a user who may"
-                );
-            }
+            self.refuse();
             return connection.run(write.numbered, parameters).await;
         }
         if is_recorded(&result) {
             return connection.run(RECORDED, &[Some(id)]).await;
         }
-        let count = self.written.fetch_add(1, Ordering::Relaxed);
-        if result.is_ok() && count % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            drop(connection.command(SWEEP_RECORDS).await);
+        if result.is_ok() {
+            self.ready.store(true, Ordering::Relaxed);
+            self.written.fetch_add(1, Ordering::Relaxed);
+            self.sweep(connection).await;
         }
         result
     }
+
+    /// Makes the table, if it can be made: inside a transaction it would be too late. Whether it is there.
+    pub(crate) async fn prepare(&self, connection: &mut Box<dyn Connection>) -> bool {
+        if self.ready.load(Ordering::Relaxed) {
+            return true;
+        }
+        if self.is_refused() {
+            return false;
+        }
+        let mut there = connection.run(RECORDED, &[Some(&[])]).await;
+        if is_missing(&there) {
+            drop(connection.command(MAKE_RECORDS).await);
+            there = connection.run(RECORDED, &[Some(&[])]).await;
+        }
+        if is_missing(&there) {
+            self.refuse();
+        }
+        self.ready.store(there.is_ok(), Ordering::Relaxed);
+        there.is_ok()
+    }
+
+    /// Notes in a transaction that it is about to be committed; `false` if there is no place for that.
+    pub(crate) async fn note(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        id: &[u8],
+    ) -> Result<bool, SqlError> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let noted = connection.run(NOTE, &[Some(id)]).await;
+        if is_missing(&noted) {
+            self.ready.store(false, Ordering::Relaxed);
+        }
+        noted?;
+        self.written.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Whether a transaction was committed after it was noted.
+    pub(crate) async fn was_committed(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        id: &[u8],
+    ) -> Result<bool, SqlError> {
+        connection
+            .command("BEGIN; SET LOCAL lock_timeout = '5s'")
+            .await?;
+        let noted = connection.run(NOTE_IN_ITS_PLACE, &[Some(id)]).await;
+        connection.command("ROLLBACK").await?;
+        if is_recorded(&noted) {
+            return Ok(true);
+        }
+        noted.map(|_| false)
+    }
+
+    /// Throws old records away, once in a while.
+    pub(crate) async fn sweep(&self, connection: &mut Box<dyn Connection>) {
+        if self.written.load(Ordering::Relaxed) >= SWEEP_EVERY {
+            self.written.store(0, Ordering::Relaxed);
+            drop(connection.command(SWEEP_RECORDS).await);
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        let refused = *self.refused.lock();
+        refused.is_some_and(|since| since.elapsed() < REFUSED)
+    }
+
+    fn refuse(&self) {
+        *self.refused.lock() = Some(Instant::now());
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "retried writes of several documents may be applied twice, and a commit whose answer was lost \
+                 stays unknown: the database user may not make the table twinport.retryable_writes; GRANT CREATE \
+                 ON DATABASE … TO it, or write once as a user who may"
+            );
+        }
+    }
+}
+
+/// What a session's write or transaction of this number is recorded under.
+pub(crate) fn record_id((user, session): &Owner, number: i64) -> Vec<u8> {
+    let mut id = Vec::with_capacity(user.len() + 25);
+    id.extend_from_slice(user.as_bytes());
+    id.push(0);
+    id.extend_from_slice(session);
+    id.extend_from_slice(&number.to_be_bytes());
+    id
 }
 
 /// Whether the table of records isn't there, or is not open to this user.

@@ -83,12 +83,7 @@ async fn apply(
     let (Some(number), Place::Free) = (command.txn_number, &context.place) else {
         return context.call(write.plain, parameters).await;
     };
-    let (user, session) = context.session.owner(command)?;
-    let mut id = Vec::with_capacity(user.len() + 25);
-    id.extend_from_slice(user.as_bytes());
-    id.push(0);
-    id.extend_from_slice(&session);
-    id.extend_from_slice(&number.to_be_bytes());
+    let id = sql::record_id(&context.session.owner(command)?, number);
     let mut recorded = parameters.to_vec();
     recorded.push(Some(&id));
     let mut connection = context.lease().await?;

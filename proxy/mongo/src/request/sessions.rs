@@ -82,10 +82,13 @@ pub(super) async fn commit(context: &mut Context<'_>) -> Outcome {
     let command = &context.request.command;
     let owner = context.session.owner(command)?;
     let number = outside(transaction::number(command), command.name)?;
-    let transactions = &context.session.wing.transactions;
+    let wing = &context.session.wing;
     let lease = context.session.lease(command.name);
     let token = transaction::recovery::token(command.body);
-    let committed = transactions.commit(&owner, number, token, lease).await;
+    let committed = wing
+        .transactions
+        .commit(&owner, number, token, &wing.ledger, lease)
+        .await;
     close_cursors(context, &owner, number);
     committed.map(|()| Reply::ok())
 }

@@ -13,6 +13,7 @@ use twinport_wire::mongo::document::integer;
 use super::unknown;
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
+use crate::upstream::Ledger;
 
 const FIELD: &str = "recoveryToken";
 const NUMBER: &str = "xid";
@@ -62,42 +63,79 @@ pub(crate) fn token(body: &RawDocument) -> Option<i64> {
     integer(token.get(NUMBER).ok()??)
 }
 
-/// Whether the transaction was committed, by a connection of its own.
-///
-/// # Errors
-/// When that can't be said: it is open elsewhere, or too long ago.
-pub(super) async fn is_committed(
-    number: i64,
-    lease: impl Future<Output = Result<Box<dyn Connection>, Fault>>,
-) -> Result<bool, Fault> {
-    let asked = async {
-        let mut connection = lease.await?;
-        let number = number.to_string();
-        let parameters = [Some(number.as_bytes())];
-        let mut committed = None;
-        for _ in 0..TRIES {
-            let rows = connection.run(STATUS, &parameters).await?;
-            committed = match rows.get(0, 0) {
-                Some(b"committed") => Some(true),
-                Some(b"aborted") => Some(false),
-                Some(_) => {
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                None => None,
-            };
-            break;
+/// What is known of a transaction of which it has to be said whether it was committed.
+pub(super) struct Question<'a> {
+    pub(super) ledger: &'a Ledger,
+    /// What its note stands under.
+    pub(super) record: &'a [u8],
+    /// It was noted here.
+    pub(super) noted: bool,
+    /// Postgres's number of it.
+    pub(super) number: Option<i64>,
+}
+
+impl Question<'_> {
+    /// Whether the transaction was committed, by a connection of its own.
+    ///
+    /// # Errors
+    /// When that can't be said: it is open elsewhere, or too long ago.
+    pub(super) async fn is_committed(
+        &self,
+        lease: impl Future<Output = Result<Box<dyn Connection>, Fault>>,
+    ) -> Result<bool, Fault> {
+        let asked = async {
+            let mut connection = lease.await?;
+            let committed = self.ask(&mut connection).await?;
+            connection.release();
+            Ok::<_, Fault>(committed)
+        };
+        let committed = asked.await.map_err(unknown)?;
+        committed.ok_or_else(|| {
+            unknown(Fault::new(
+                known::EXCEEDED_TIME_LIMIT,
+                "nobody can say yet whether the transaction was committed",
+            ))
+        })
+    }
+
+    async fn ask(&self, connection: &mut Box<dyn Connection>) -> Result<Option<bool>, SqlError> {
+        let notes = self.noted || self.ledger.prepare(connection).await;
+        if notes {
+            let committed = self.ledger.was_committed(connection, self.record).await?;
+            if committed || self.noted {
+                return Ok(Some(committed));
+            }
         }
-        connection.release();
-        Ok::<_, Fault>(committed)
-    };
-    let committed = asked.await.map_err(unknown)?;
-    committed.ok_or_else(|| {
-        unknown(Fault::new(
-            known::EXCEEDED_TIME_LIMIT,
-            "nobody can say yet whether the transaction was committed",
-        ))
-    })
+        let Some(number) = self.number else {
+            return Ok(None);
+        };
+        let committed = status(connection, number).await?;
+        // Where all others leave a note and this one has not, its number may have been given to another since: a
+        // server that is killed forgets numbers whose log was not on disk.
+        Ok(committed.filter(|&committed| !(committed && notes)))
+    }
+}
+
+/// What Postgres knows of a transaction by its number; `None` if that is nothing, or not yet.
+async fn status(
+    connection: &mut Box<dyn Connection>,
+    number: i64,
+) -> Result<Option<bool>, SqlError> {
+    let number = number.to_string();
+    for _ in 0..TRIES {
+        let rows = match connection.run(STATUS, &[Some(number.as_bytes())]).await {
+            // A number that was never given, or has been forgotten.
+            Err(error) if error.code() == Some("22023") => return Ok(Some(false)),
+            rows => rows?,
+        };
+        match rows.get(0, 0) {
+            Some(b"committed") => return Ok(Some(true)),
+            Some(b"aborted") => return Ok(Some(false)),
+            Some(_) => tokio::time::sleep(PAUSE).await,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
