@@ -19,6 +19,7 @@ use crate::transaction::{self, Owner, Within};
 
 mod crud;
 pub(crate) mod cursor;
+mod duplicate;
 mod explain;
 mod login;
 mod query;
@@ -226,6 +227,7 @@ impl Session {
 
     async fn execute(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
         if self.wing.cluster().is_none() {
+            rules::stable(&request.command)?;
             rules::readable(request)?;
         }
         let place = self.place(entry, request).await?;

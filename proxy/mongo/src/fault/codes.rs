@@ -87,8 +87,11 @@ pub(crate) mod known {
     pub(crate) const OPERATION_NOT_SUPPORTED_IN_TRANSACTION: i32 = 263;
     pub(crate) const TOO_MANY_LOGICAL_SESSIONS: i32 = 261;
     pub(crate) const FAIL_POINT_SET_FAILED: i32 = 266;
+    pub(crate) const API_VERSION_ERROR: i32 = 322;
+    pub(crate) const API_STRICT_ERROR: i32 = 323;
     pub(crate) const OVERLOAD: i32 = 462;
     pub(crate) const DUPLICATE_KEY: i32 = 11_000;
+    pub(crate) const SEARCH_NOT_ENABLED: i32 = 31_082;
     pub(crate) const INTERRUPTED: i32 = 11_601;
 }
 
@@ -176,6 +179,8 @@ const NAMES: &[(i32, &str)] = &[
     (280, "ChangeStreamFatalError"),
     (286, "ChangeStreamHistoryLost"),
     (291, "NoQueryExecutionPlans"),
+    (322, "APIVersionError"),
+    (323, "APIStrictError"),
     (361, "CollectionUUIDMismatch"),
     (391, "ReauthenticationRequired"),
     (462, "IngressRequestRateLimitExceeded"),
@@ -193,6 +198,7 @@ const NAMES: &[(i32, &str)] = &[
     (13_435, "NotPrimaryNoSecondaryOk"),
     (13_436, "NotPrimaryOrSecondary"),
     (14_031, "OutOfDiskSpace"),
+    (31_082, "SearchNotEnabled"),
 ];
 
 /// The name of a code; codes without one are called by where they come from.

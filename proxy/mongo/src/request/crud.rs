@@ -3,7 +3,7 @@
 use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::RawDocumentBuf;
 
-use super::{Context, Outcome, Place, settle, within_bound_sql};
+use super::{Context, Outcome, Place, duplicate, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
@@ -25,8 +25,11 @@ pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
     let body = modern(context)?;
     let body = body.as_ref().map_or(request.body(), |body| body.as_bytes());
     let parameters = [Some(request.database.as_bytes()), Some(body)];
-    let rows = apply(context, sql::FIND_AND_MODIFY, &parameters).await?;
-    Reply::row(rows, 0)
+    match apply(context, sql::FIND_AND_MODIFY, &parameters).await {
+        Ok(rows) => Reply::row(rows, 0),
+        Err(fault) if fault.code == known::DUPLICATE_KEY => duplicate::failed(context, fault).await,
+        Err(fault) => Err(fault),
+    }
 }
 
 /// The command under the name that the extension knows; `None` if it has it.
@@ -61,7 +64,8 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
         request.sequence(sequence),
     ];
     let rows = apply(context, write, &parameters).await?;
-    let (reply, failed) = write_result(rows)?;
+    let (mut reply, failed) = write_result(rows)?;
+    let fails = failed.is_some();
     // As MongoDB does: a write that fails ends the transaction, though the answer tells of it inside; a conflict
     // is the whole command's.
     if let (Place::Within(_), Some(fault)) = (&context.place, failed) {
@@ -69,6 +73,9 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
             return Err(fault);
         }
         context.spoiled = true;
+    }
+    if fails {
+        reply = duplicate::explained(context, reply).await?;
     }
     Ok(reply)
 }

@@ -33,7 +33,8 @@ pub(super) async fn explain(context: &mut Context<'_>) -> Outcome {
     let (name, collection) = first
         .ok_or_else(|| Fault::new(known::FAILED_TO_PARSE, "explain needs a command to explain"))?;
     let verbosity = request.command.body.get_str("verbosity");
-    let runs = verbosity.is_ok_and(|verbosity| verbosity != "queryPlanner");
+    // As MongoDB, where the command doesn't say; shells and drivers mostly do.
+    let runs = !verbosity.is_ok_and(|verbosity| verbosity == "queryPlanner");
     let statement = match (name.as_str(), runs) {
         ("find", false) => FIND,
         ("find", true) => FIND_RUN,

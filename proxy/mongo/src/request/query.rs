@@ -8,8 +8,20 @@ use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::upstream as sql;
 
+/// What the extension takes without a word, and does not do.
+const IGNORED: [&str; 3] = ["min", "max", "tailable"];
+
 pub(super) async fn find(context: &mut Context<'_>) -> Outcome {
     context.request.collection()?;
+    let body = context.request.command.body;
+    for element in body.into_iter().flatten() {
+        if IGNORED.contains(&element.0.as_str()) && asks(element.1) {
+            return Err(Fault::new(
+                known::COMMAND_NOT_SUPPORTED,
+                format_args!("The key {} is currently not supported", element.0.as_str()),
+            ));
+        }
+    }
     cursor::first_page(context, sql::FIND).await
 }
 
@@ -82,4 +94,13 @@ fn writes(body: &RawDocument) -> bool {
     let last = pipeline.and_then(|stages| stages.into_iter().flatten().last()?.as_document());
     let stage = last.and_then(|stage| stage.into_iter().next()?.ok());
     stage.is_some_and(|(name, _)| matches!(name.as_str(), "$out" | "$merge"))
+}
+
+/// Whether an option is there to be heeded.
+fn asks(value: RawBsonRef<'_>) -> bool {
+    match value {
+        RawBsonRef::Boolean(yes) => yes,
+        RawBsonRef::Document(bounds) => !bounds.is_empty(),
+        _ => false,
+    }
 }

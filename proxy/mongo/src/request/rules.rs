@@ -1,5 +1,7 @@
 //! What a command may ask for, and what its errors mean by where it stands.
 
+use twinport_wire::mongo::Command;
+
 use super::Request;
 use crate::fault::{Fault, RETRYABLE_WRITE, known};
 
@@ -13,6 +15,67 @@ pub(super) fn readable(request: &Request<'_>) -> Result<(), Fault> {
         "read concern snapshot is not supported outside transactions",
     )
     .hint("Read inside a transaction: it sees one snapshot"))
+}
+
+/// The commands of version 1 of the stable API.
+const STABLE: [&str; 32] = [
+    "abortTransaction",
+    "aggregate",
+    "authenticate",
+    "bulkWrite",
+    "collMod",
+    "commitTransaction",
+    "count",
+    "create",
+    "createIndexes",
+    "delete",
+    "drop",
+    "dropDatabase",
+    "dropIndexes",
+    "endSessions",
+    "explain",
+    "find",
+    "findAndModify",
+    "findandmodify",
+    "getMore",
+    "hello",
+    "insert",
+    "isMaster",
+    "ismaster",
+    "killCursors",
+    "listCollections",
+    "listDatabases",
+    "listIndexes",
+    "ping",
+    "refreshSessions",
+    "saslContinue",
+    "saslStart",
+    "update",
+];
+
+/// Whether a command is in the stable API that the client wants.
+/// Source: <https://www.mongodb.com/docs/manual/reference/stable-api/>.
+pub(super) fn stable(command: &Command<'_>) -> Result<(), Fault> {
+    let Some(version) = command.api_version else {
+        return Ok(());
+    };
+    if version != "1" {
+        return Err(Fault::new(
+            known::API_VERSION_ERROR,
+            format_args!("API version must be \"1\", not \"{version}\""),
+        ));
+    }
+    let inside = STABLE.contains(&command.name);
+    if command.api_strict == Some(true) && !inside {
+        return Err(Fault::new(
+            known::API_STRICT_ERROR,
+            format_args!(
+                "Provided apiStrict:true, but the command {} is not in API Version 1",
+                command.name
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// A write that is known by its number may be sent again: it is applied once.

@@ -236,3 +236,10 @@ pub(super) async fn drop_indexes(context: &mut Context<'_>) -> Outcome {
     out.append(cstr!("ok"), 1.0);
     Ok(Reply::Document(out))
 }
+
+pub(super) async fn search_index(_: &mut Context<'_>) -> Outcome {
+    Err(Fault::new(
+        known::SEARCH_NOT_ENABLED,
+        "search indexes are a thing of MongoDB Atlas; this database has none",
+    ))
+}

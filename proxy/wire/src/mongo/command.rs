@@ -38,6 +38,10 @@ pub struct Command<'a> {
     pub max_time_ms: Option<i64>,
     /// `$clusterTime`.
     pub cluster_time: Option<&'a RawDocument>,
+    /// `apiVersion`: the stable API that the client wants.
+    pub api_version: Option<&'a str>,
+    /// `apiStrict`: nothing that is not in it.
+    pub api_strict: Option<bool>,
     /// `cursors` of `killCursors`, not yet looked into.
     cursors: Option<RawBsonRef<'a>>,
 }
@@ -88,6 +92,8 @@ impl<'a> Command<'a> {
             write_concern: None,
             max_time_ms: None,
             cluster_time: None,
+            api_version: None,
+            api_strict: None,
             cursors: None,
         }
     }
@@ -104,6 +110,8 @@ impl<'a> Command<'a> {
             "readConcern" => set(&mut self.read_concern, name, document(name, value)?),
             "writeConcern" => set(&mut self.write_concern, name, document(name, value)?),
             "maxTimeMS" => set(&mut self.max_time_ms, name, number(name, value)?),
+            "apiVersion" => set(&mut self.api_version, name, text(name, value)?),
+            "apiStrict" => set(&mut self.api_strict, name, truth(value)),
             "$clusterTime" => set(&mut self.cluster_time, name, document(name, value)?),
             _ => set(&mut self.cursors, name, value),
         }
@@ -177,6 +185,8 @@ fn known(key: &str) -> Option<&'static str> {
         "writeConcern" => "writeConcern",
         "maxTimeMS" => "maxTimeMS",
         "$clusterTime" => "$clusterTime",
+        "apiVersion" => "apiVersion",
+        "apiStrict" => "apiStrict",
         "cursors" => "cursors",
         _ => return None,
     })
