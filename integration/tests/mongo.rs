@@ -9,12 +9,16 @@ mod admin;
 mod bad_input;
 #[path = "mongo/cutter.rs"]
 mod cutter;
+#[path = "mongo/forwarding.rs"]
+mod forwarding;
 #[path = "mongo/killed.rs"]
 mod killed;
 #[path = "mongo/raw.rs"]
 mod raw;
 #[path = "mongo/retries.rs"]
 mod retries;
+#[path = "mongo/scripted.rs"]
+mod scripted;
 #[path = "mongo/support.rs"]
 mod support;
 

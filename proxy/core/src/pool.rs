@@ -414,6 +414,11 @@ impl<C: Connect> Pool<C> {
         }
     }
 
+    /// Forgets that connections could not be opened: who knows that the upstream is back need not wait.
+    pub fn forgive(&self) {
+        self.state.lock().failure = None;
+    }
+
     /// Refuses whoever comes and closes what is idle; leases end by themselves.
     pub fn close(&self) {
         let mut state = self.state.lock();

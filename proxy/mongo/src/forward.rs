@@ -98,11 +98,12 @@ impl Cluster {
     /// What clients are told to keep within; waits for the first server if none was ever seen.
     pub(crate) async fn limits(&self) -> Result<Limits, Fault> {
         let seen = self.seen_limits().await;
-        if let Some(limits) = seen {
-            *self.limits.lock() = Some(limits);
-            return Ok(limits);
-        }
-        if let Some(limits) = *self.limits.lock() {
+        let told = {
+            let mut told = self.limits.lock();
+            *told = seen.or(*told);
+            *told
+        };
+        if let Some(limits) = told {
             return Ok(limits);
         }
         let anybody = Want::Readable(ReadPreference {
@@ -111,6 +112,7 @@ impl Cluster {
         });
         self.topology.select(&anybody).await?;
         let seen = self.seen_limits().await;
+        *self.limits.lock() = seen;
         seen.ok_or_else(|| Fault::new(known::HOST_UNREACHABLE, "the upstream is gone again"))
     }
 
@@ -121,11 +123,12 @@ impl Cluster {
             let description = server.description();
             let limits = match description.kind {
                 Kind::Unknown | Kind::Other => continue,
-                Kind::Balanced => relay::acquire(&server.pool).await.ok().map(|lease| {
+                Kind::Balanced => {
+                    let lease = self.acquire(&server, relay::Class::Prompt).await.ok()?;
                     let limits = lease.description.limits;
                     lease.release();
                     limits
-                })?,
+                }
                 _ => description.limits,
             };
             all = Some(all.map_or(limits, |all| all.least(limits)));
@@ -144,8 +147,7 @@ impl Cluster {
             "cursor": { "batchSize": ALL_INDEXES },
             "$db": database,
         };
-        let server = self.topology.select(&Want::Writable).await?;
-        let mut lease = relay::acquire(&server.pool).await?;
+        let (server, mut lease) = self.reach(&Want::Writable).await?;
         let received = self.exchange_built(&server, &mut lease, &command).await?;
         lease.release();
         let body = received.body().map_err(|error| Fault::protocol(&error))?;

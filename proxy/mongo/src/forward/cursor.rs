@@ -11,7 +11,7 @@ use twinport_wire::mongo::document::integer;
 use super::connection::Received;
 use super::description::Kind;
 use super::pins::Place;
-use super::relay::{Seen, acquire, is_ok, with_field};
+use super::relay::{Class, Seen, is_ok, with_field};
 use super::select::Want;
 use super::server::{Lease, Server};
 use super::{Cluster, Remote};
@@ -84,8 +84,8 @@ async fn next_page(
             let place = cluster.pins.enter(owner, *number, false, client)?;
             cluster.board(place).await?.1
         }
-        (_, None) if remote.awaits => acquire(&server.patient).await?,
-        (_, None) => acquire(&server.pool).await?,
+        (_, None) if remote.awaits => cluster.acquire(&server, Class::Patient).await?,
+        (_, None) => cluster.acquire(&server, Class::Prompt).await?,
     };
     let renamed = remote.id != ours;
     let received = ask(cluster, &server, &mut lease, request, remote, renamed).await?;
@@ -205,7 +205,7 @@ async fn kill_at(
     };
     let mut lease = match held {
         Some(lease) => lease,
-        None => acquire(&server.pool).await?,
+        None => cluster.acquire(&server, Class::Prompt).await?,
     };
     let body = with_field(request.command.body, "cursors", list)?;
     let received = cluster.exchange_built(&server, &mut lease, &body).await?;
@@ -240,7 +240,7 @@ pub(crate) fn dismiss(wing: &Arc<Wing>, namespace: &str, remote: Remote) {
         let killed = async {
             let mut lease = match remote.held {
                 Some(lease) => lease,
-                None => acquire(&server.pool).await?,
+                None => cluster.acquire(&server, Class::Prompt).await?,
             };
             let answer = cluster
                 .exchange_built(&server, &mut lease, &command)

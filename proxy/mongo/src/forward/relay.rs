@@ -14,7 +14,7 @@ use super::description::Kind;
 use super::outgoing;
 use super::pins::Place;
 use super::select::{Want, preference};
-use super::server::{ConnectError, Lease, Server, ServerPool, compressor};
+use super::server::{ConnectError, Lease, Server, compressor};
 use super::{Cluster, Remote, cursor};
 use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
 use crate::handles::{Cursor, Standing};
@@ -54,8 +54,7 @@ async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
     let request = context.request;
     let want = cluster.want(request)?;
     for last in (1..=TRIES).map(|attempt| attempt == TRIES) {
-        let server = cluster.topology.select(&want).await?;
-        let mut lease = acquire(&server.pool).await?;
+        let (server, mut lease) = cluster.reach(&want).await?;
         let received = cluster
             .exchange(&server, &mut lease, request, &want)
             .await?;
@@ -146,6 +145,15 @@ fn labelled(fault: Fault, command: &str) -> Fault {
     }
 }
 
+/// What a connection is wanted for.
+#[derive(Clone, Copy)]
+pub(super) enum Class {
+    /// A command that is answered as soon as it is done.
+    Prompt,
+    /// One that waits for data to come.
+    Patient,
+}
+
 /// What is looked at in an answer; the rest goes on unread.
 pub(super) struct Seen {
     ok: bool,
@@ -226,14 +234,55 @@ impl Cluster {
 
     /// The server and the connection of a transaction's next command.
     pub(super) async fn board(&self, place: Place) -> Result<(Arc<Server>, Lease), Fault> {
-        let server = match place {
-            Place::On(server, lease) => return Ok((server, lease)),
+        match place {
+            Place::On(server, lease) => Ok((server, lease)),
             // Another mongos can finish it by the recovery token.
-            Place::At(server) if server.description().kind != Kind::Unknown => server,
-            Place::At(_) | Place::Free => self.topology.select(&Want::Writable).await?,
+            Place::At(server) if server.description().kind != Kind::Unknown => {
+                let lease = self.acquire(&server, Class::Prompt).await?;
+                Ok((server, lease))
+            }
+            Place::At(_) | Place::Free => self.reach(&Want::Writable).await,
+        }
+    }
+
+    /// A server that fits and a connection to it. One that can't be reached is not what it was thought to be, and
+    /// another may have taken its place.
+    pub(super) async fn reach(&self, want: &Want) -> Result<(Arc<Server>, Lease), Fault> {
+        let mut tries = TRIES;
+        loop {
+            let server = self.topology.select(want).await?;
+            tries -= 1;
+            match self.acquire(&server, Class::Prompt).await {
+                Ok(lease) => return Ok((server, lease)),
+                Err(fault) if tries > 0 && fault.code == known::HOST_UNREACHABLE => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// A connection of a server, after those who came before.
+    pub(super) async fn acquire(&self, server: &Server, class: Class) -> Result<Lease, Fault> {
+        let pool = match class {
+            Class::Prompt => &server.pool,
+            Class::Patient => &server.patient,
         };
-        let lease = acquire(&server.pool).await?;
-        Ok((server, lease))
+        pool.acquire(&()).await.map_err(|error| match error {
+            AcquireError::Timeout(bound) => Fault::overloaded(format_args!(
+                "no connection to the upstream became free within {bound:?} (pool.wait_timeout)"
+            )),
+            AcquireError::Connect(error @ ConnectError::Denied(..)) => {
+                Fault::new(known::UNAUTHORIZED, error)
+                    .hint("See user, password and authSource in mongo.upstream")
+            }
+            AcquireError::Connect(error) => {
+                self.topology.distrust(server);
+                Fault::new(known::HOST_UNREACHABLE, error)
+            }
+            AcquireError::Closed => Fault::new(
+                known::HOST_UNREACHABLE,
+                format_args!("{} is not a part of the upstream any more", server.place),
+            ),
+        })
     }
 
     /// Sends a request and waits for its answer; none where the client wants none.
@@ -305,23 +354,6 @@ impl Cluster {
             self.topology.distrust(server);
         }
     }
-}
-
-/// A connection of a server, after those who came before.
-pub(super) async fn acquire(pool: &Arc<ServerPool>) -> Result<Lease, Fault> {
-    pool.acquire(&()).await.map_err(|error| match error {
-        AcquireError::Timeout(bound) => Fault::overloaded(format_args!(
-            "no connection to the upstream became free within {bound:?} (pool.wait_timeout)"
-        )),
-        AcquireError::Connect(error @ ConnectError::Denied(..)) => {
-            Fault::new(known::UNAUTHORIZED, error)
-                .hint("See user, password and authSource in mongo.upstream")
-        }
-        AcquireError::Connect(error) => Fault::new(known::HOST_UNREACHABLE, error),
-        AcquireError::Closed => {
-            Fault::new(known::HOST_UNREACHABLE, "the upstream has been changed")
-        }
-    })
 }
 
 /// Gives the connection back, or keeps it for the cursor, and notes what was opened.

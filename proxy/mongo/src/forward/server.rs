@@ -91,9 +91,16 @@ impl Server {
 
     /// Notes what was seen; gives what was known before.
     pub(crate) fn describe(&self, description: Description) -> Arc<Description> {
+        let now = description.kind;
         let before = self.description.swap(Arc::new(description));
-        if self.description.load().kind == Kind::Unknown && before.kind != Kind::Unknown {
-            self.recycle();
+        match (before.kind, now) {
+            (Kind::Unknown, Kind::Unknown) => {}
+            (_, Kind::Unknown) => self.recycle(),
+            (Kind::Unknown, _) => {
+                self.pool.forgive();
+                self.patient.forgive();
+            }
+            _ => {}
         }
         before
     }
