@@ -2,8 +2,10 @@
 //! of MongoDB drivers.
 
 pub mod drivers;
+mod independent;
 mod port;
 mod world;
 
+pub use independent::Independent;
 pub use port::MongoPort;
 pub use world::{MongoWorld, OTHER, OTHER_PASSWORD};

@@ -1,6 +1,6 @@
 //! Runs a driver's program and judges what it prints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -81,6 +81,50 @@ impl Suite {
             "{} ended with {}\n{details}",
             self.name,
             output.status
+        );
+        Ok(())
+    }
+
+    /// Runs the program against a server that can't do everything, and gives the names of the checks that failed.
+    ///
+    /// # Errors
+    /// When other checks fail than `lacking` names, each with what the server lacks, or one of these does not:
+    /// the list is to stay true.
+    pub async fn run_lacking(
+        &self,
+        environment: &[(&'static str, String)],
+        annotated: bool,
+        lacking: &[(&str, &str)],
+    ) -> Result<()> {
+        let output = self.output(environment).await?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let failed: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "))
+            .collect();
+        let expected: BTreeSet<&str> = lacking.iter().map(|(name, _)| *name).collect();
+        let unexpected: Vec<_> = failed
+            .iter()
+            .filter(|(name, _)| !expected.contains(*name))
+            .collect();
+        let passed = names(&text);
+        let well: Vec<_> = expected
+            .iter()
+            .filter(|name| passed.contains(*name))
+            .collect();
+        let mut all: BTreeSet<_> = self.checks.iter().copied().collect();
+        if annotated {
+            all.extend(self.annotated);
+        }
+        let missing: Vec<_> = all
+            .iter()
+            .filter(|name| !passed.contains(*name) && !failed.contains_key(*name))
+            .collect();
+        ensure!(
+            unexpected.is_empty() && well.is_empty() && missing.is_empty(),
+            "{}: failed: {unexpected:#?}; passed though they are listed: {well:?}; not reported: {missing:?}\n{}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
         );
         Ok(())
     }

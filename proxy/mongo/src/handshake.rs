@@ -24,6 +24,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The wire version that we speak: MongoDB 7.0's. What it adds is tested against the extension.
 pub(crate) const MAX_WIRE_VERSION: i32 = 21;
 
+/// MongoDB 4.4's: drivers don't speak to less, though many an older server understands all that they say.
+const LEAST_WIRE_VERSION: i32 = 9;
+
 /// The version of MongoDB whose commands are understood.
 pub(crate) const VERSION: [i32; 4] = [7, 0, 0, 0];
 
@@ -137,7 +140,8 @@ pub(crate) fn hello(
     }
     out.append(cstr!("connectionId"), session.number);
     out.append(cstr!("minWireVersion"), 0);
-    let newest = limits.max_wire_version.min(MAX_WIRE_VERSION);
+    let newest = limits.max_wire_version;
+    let newest = newest.clamp(LEAST_WIRE_VERSION, MAX_WIRE_VERSION);
     out.append(cstr!("maxWireVersion"), newest);
     out.append(cstr!("readOnly"), false);
     if let Ok(Some(RawBsonRef::Array(offered))) = body.get("compression") {

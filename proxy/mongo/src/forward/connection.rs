@@ -14,7 +14,7 @@ use twinport_config::HostPort;
 use twinport_core::scratch;
 use twinport_core::stream::Stream;
 use twinport_core::tls::ClientTls;
-use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf};
+use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf, rawdoc};
 use twinport_wire::mongo::compressed::{self, Compressed, Compressor};
 use twinport_wire::mongo::frame::{self, Frame, MAX_LENGTH, OP_COMPRESSED};
 use twinport_wire::mongo::message::build::{self, PREFIX};
@@ -175,6 +175,26 @@ impl Connection {
             return Err(Lost::Protocol("the server says more than it was asked"));
         }
         Ok(Received { bytes })
+    }
+
+    /// Waits until a request that wants no answer has been run, by asking something after it. Some servers answer
+    /// it all the same.
+    pub(crate) async fn settle(&mut self, silent: i32) -> Result<(), Lost> {
+        let number = self.next_number();
+        let mut out = Vec::new();
+        let ping = rawdoc! { "ping": 1, "$db": "admin" };
+        build::request(&mut out, number, 0, &ping, []);
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await?;
+        loop {
+            let bytes = self.message().await?;
+            let frame = Frame::first(&bytes)?.ok_or(Lost::Protocol("half a message"))?;
+            match frame.header.response_to {
+                answered if answered == number => return Ok(()),
+                answered if answered == silent => {}
+                _ => return Err(Lost::Protocol("the server answered another question")),
+            }
+        }
     }
 
     /// A whole message, read into the place where it stays.

@@ -300,10 +300,14 @@ impl Cluster {
         let secret = is_never_compressed(request.command.name);
         let sent = self.send(lease, parts, secret).await;
         if request.is_silent() {
-            return match sent {
-                Ok(()) => Ok(None),
-                Err(lost) => Err(self.lost(server, &lost)),
+            // The client's next command may go by another connection, and must not overtake this one.
+            let settled = match sent {
+                Ok(()) => lease.settle(number).await,
+                Err(lost) => Err(lost),
             };
+            return settled
+                .map(|()| None)
+                .map_err(|why| self.lost(server, &why));
         }
         let received = match sent {
             Ok(()) => lease.receive(number).await,
