@@ -13,6 +13,11 @@ drivers=$(cd "$here/../integration/drivers" && pwd)
 cache=${TWINPORT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/twinport}
 pgjdbc=42.7.8
 mongo_java=5.14.0
+ferretdb=v2.7.0
+mongo_server=1.46.0
+# What mongo-java-server $mongo_server is built with.
+netty=4.1.116.Final
+slf4j=2.0.16
 
 say() { printf 'setup-drivers: %s\n' "$*" >&2; }
 die() {
@@ -143,6 +148,32 @@ if [ ! -f "$mark" ] || [ "$(cat "$mark")" != $mongo_java ]; then
         mvn -q -B -ntp -Dstyle.color=never dependency:copy -Dartifact=org.mongodb:$jar:$mongo_java -DoutputDirectory="$cache/java/mongo"
     done
     echo $mongo_java >"$mark"
+fi
+
+mark=$cache/java/mongo-server/version
+if [ ! -f "$mark" ] || [ "$(cat "$mark")" != $mongo_server ]; then
+    say "fetching mongo-java-server $mongo_server"
+    rm -rf "$cache/java/mongo-server"
+    mkdir -p "$cache/java/mongo-server"
+    jars=org.slf4j:slf4j-api:$slf4j
+    for jar in mongo-java-server mongo-java-server-core mongo-java-server-memory-backend; do
+        jars="$jars de.bwaldvogel:$jar:$mongo_server"
+    done
+    for jar in buffer codec common handler resolver transport transport-native-unix-common; do
+        jars="$jars io.netty:netty-$jar:$netty"
+    done
+    for jar in $jars; do
+        mvn -q -B -ntp -Dstyle.color=never dependency:copy -Dartifact="$jar" -DoutputDirectory="$cache/java/mongo-server"
+    done
+    echo $mongo_server >"$mark"
+fi
+
+mark=$cache/go-bin/ferretdb.version
+if [ ! -f "$mark" ] || [ "$(cat "$mark")" != $ferretdb ]; then
+    say "building FerretDB $ferretdb"
+    GOBIN=$cache/go-bin go install github.com/FerretDB/FerretDB/v2/cmd/ferretdb@$ferretdb ||
+        die "FerretDB could not be built: it needs the Go of its go.mod, or a newer one"
+    echo $ferretdb >"$mark"
 fi
 
 for folder in go go-mongo; do
