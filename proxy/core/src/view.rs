@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clients::Clients;
+use crate::pool::Census;
 
 /// A wing as the admin console sees it.
 pub trait View: Send + Sync + 'static {
@@ -18,6 +19,22 @@ pub trait View: Send + Sync + 'static {
 
     /// The transactions that are open. An implementation MUST NOT wait for any of them.
     fn transactions(&self) -> Vec<Transaction>;
+
+    /// The pools that are its own.
+    fn pools(&self) -> Vec<Pool>;
+}
+
+/// Connections to one server.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Where the server is, and what the connections are for.
+    pub server: String,
+    /// Whom they are logged in as.
+    pub user: String,
+    /// The most there may be.
+    pub size: usize,
+    /// How many there are.
+    pub census: Census,
 }
 
 /// A cursor that outlives the command that opened it.

@@ -273,6 +273,8 @@ impl Server {
                 ("cron.database_name", database),
                 ("cron.host", &sockets),
                 ("documentdb.localhost_connection_string", &own_server),
+                // As long as the proxy keeps cursors: MongoDB's ten minutes.
+                ("documentdb.defaultcursorexpirytimelimitseconds", "600"),
             ]);
         }
         settings.extend(

@@ -211,6 +211,14 @@ impl Cluster {
         self.pins.list()
     }
 
+    /// The connections to each server, for the admin console.
+    pub(crate) fn pools(&self) -> Vec<twinport_core::view::Pool> {
+        let servers = self.topology.servers();
+        let mut pools: Vec<_> = servers.iter().flat_map(|server| server.shown()).collect();
+        pools.sort_by(|a, b| a.server.cmp(&b.server));
+        pools
+    }
+
     /// Upkeep of connections and transactions.
     pub(crate) fn maintain(&self, idle_transaction: Option<Duration>) {
         for server in self.topology.servers() {

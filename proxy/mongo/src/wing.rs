@@ -209,6 +209,11 @@ impl View for Wing {
         all.extend(self.cluster().iter().flat_map(|cluster| cluster.shown()));
         all
     }
+
+    fn pools(&self) -> Vec<view::Pool> {
+        let cluster = self.cluster();
+        cluster.map_or_else(Vec::new, |cluster| cluster.pools())
+    }
 }
 
 /// What clients have to pass, by the settings.

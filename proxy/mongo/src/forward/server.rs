@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use twinport_config::{Deployment, HostPort, PoolSettings, Shape};
 use twinport_core::pool::{self, Connect, Pool, Quota};
 use twinport_core::stats::PoolStats;
+use twinport_core::view;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::compressed::Compressor;
@@ -120,6 +121,22 @@ impl Server {
         }
     }
 
+    /// Its pools, for the admin console: the second only if it is used.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = view::Pool> {
+        let pools = [("", &self.pool), (" (await)", &self.patient)];
+        let used = |waits: &str, census: &pool::Census| waits.is_empty() || !census.is_empty();
+        let shown = pools.map(|(waits, pool)| {
+            let census = pool.census();
+            used(waits, &census).then(|| view::Pool {
+                server: format!("{}{waits}", self.place),
+                user: pool.connector().user().to_owned(),
+                size: pool.settings().size,
+                census,
+            })
+        });
+        shown.into_iter().flatten()
+    }
+
     /// Takes no more requests.
     pub(crate) fn close(&self) {
         self.pool.close();
@@ -132,6 +149,14 @@ pub(crate) struct Backend {
     place: HostPort,
     common: Arc<Common>,
     stats: Arc<PoolStats>,
+}
+
+impl Backend {
+    /// Whom its connections are logged in as; empty if nobody.
+    fn user(&self) -> &str {
+        let login = self.common.settings.login.as_ref();
+        login.map_or("", |login| &login.user)
+    }
 }
 
 /// Why there is no connection.

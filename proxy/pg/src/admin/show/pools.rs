@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use twinport_config::PoolMode;
 use twinport_core::pool::Census;
 use twinport_core::stats::{Counter, PoolStats};
+use twinport_core::view;
 
 use super::mode;
 use crate::admin::count::Counts;
@@ -31,10 +33,32 @@ pub(super) const POOLS: &[Heading] = &[
 
 pub(super) fn pools(wing: &Wing) -> Rows {
     let tally = wing.tally();
-    Box::new(wing.pools.list().into_iter().map(move |(user, pool)| {
+    let own = wing.pools.list().into_iter().map(move |(user, pool)| {
         let counts = tally.pool(pool.connector().database(), &user);
         pool_row(&user, &pool, counts, pool.census())
-    }))
+    });
+    let others = wing.views().into_iter().flat_map(|view| view.pools());
+    Box::new(own.chain(others.map(|pool| other_row(&pool))))
+}
+
+/// A pool of another wing, in which a client has no place but while it waits or holds a connection.
+fn other_row(pool: &view::Pool) -> Vec<Cell> {
+    let census = pool.census;
+    vec![
+        pool.server.as_str().into(),
+        pool.user.as_str().into(),
+        census.leased.into(),
+        census.waiting.into(),
+        census.leased.into(),
+        census.idle.into(),
+        census.opening.into(),
+        census.longest_wait.as_secs().into(),
+        u64::from(census.longest_wait.subsec_micros()).into(),
+        mode(PoolMode::Transaction).into(),
+        pool.size.into(),
+        0_usize.into(),
+        0_usize.into(),
+    ]
 }
 
 fn pool_row(user: &str, pool: &PgPool, counts: Counts, census: Census) -> Vec<Cell> {
@@ -190,7 +214,41 @@ fn figures(wing: &Wing, headings: &[Heading]) -> Rows {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn another_wings_pool_has_all_columns() {
+        let pool = view::Pool {
+            server: "db1:27017".into(),
+            user: "app".into(),
+            size: 20,
+            census: Census {
+                leased: 3,
+                idle: 1,
+                opening: 0,
+                waiting: 7,
+                longest_wait: Duration::from_millis(1500),
+            },
+        };
+        let row = other_row(&pool);
+        let cell = |name: &str| {
+            let at = POOLS.iter().position(|(column, _)| *column == name);
+            at.and_then(|at| row.get(at)).cloned()
+        };
+        assert_eq!(row.len(), POOLS.len());
+        assert_eq!(cell("cl_waiting"), Some(Cell::Int(7)));
+        assert_eq!(
+            (cell("sv_active"), cell("sv_idle")),
+            (Some(Cell::Int(3)), Some(Cell::Int(1)))
+        );
+        assert_eq!(
+            (cell("maxwait"), cell("maxwait_us")),
+            (Some(Cell::Int(1)), Some(Cell::Int(500_000)))
+        );
+        assert_eq!(cell("pool_size"), Some(Cell::Int(20)));
+    }
 
     #[test]
     fn every_figure_has_a_column_in_the_same_order() {
