@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests with real drivers need and this machine lacks: client programs, a Python
-# environment, node modules, Go modules, the Java drivers, ActiveRecord, and the source of asyncpg's own
-# tests. Versions are pinned by the files beside the suites, ActiveRecord's by the system. Quick when all is
-# there; fails loudly when it can't be.
+# environment, node modules, Go modules, the Java drivers, ActiveRecord, and the sources of asyncpg's and
+# PyMongo's own tests. Versions are pinned by the files beside the suites, ActiveRecord's by the system.
+# Quick when all is there; fails loudly when it can't be.
 #
 # Everything that is not of the system goes to ~/.cache/twinport (TWINPORT_CACHE names another
 # folder), save node_modules, which node looks for beside the suite.
@@ -101,6 +101,24 @@ if ! printf '%s\n' "$requirement" | done_as -; then
     # Only the tests: beside the package's own folder they would import that instead of the driver.
     mv "$scratch"/asyncpg-*/tests "$cache/asyncpg/tests"
     printf '%s\n' "$requirement" | record -
+fi
+
+# PyMongo's tests, with what they import beside the driver.
+packages=$here/../integration/pymongo/requirements.txt
+mark=$cache/pymongo/requirement
+requirement=$(grep '^pymongo==' "$requirements")
+if ! printf '%s\n' "$requirement" | done_as - "$packages"; then
+    say "unpacking the tests of $requirement"
+    sources=$(mktemp -d)
+    trap 'rm -rf "${scratch:-}" "$sources"' EXIT
+    pip() { "$cache/python/bin/pip" --disable-pip-version-check "$@"; }
+    pip download -q --no-deps --no-binary pymongo -d "$sources" "$requirement"
+    tar -xzf "$sources"/pymongo-*.tar.gz -C "$sources"
+    rm -rf "$cache/pymongo"
+    mkdir -p "$cache/pymongo"
+    pip install -q --target "$cache/pymongo/packages" -r "$packages"
+    mv "$sources"/pymongo-*/test "$cache/pymongo/test"
+    printf '%s\n' "$requirement" | record - "$packages"
 fi
 
 for folder in node node-mongo; do
