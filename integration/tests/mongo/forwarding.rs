@@ -15,6 +15,8 @@ use super::raw::Raw;
 use super::scripted::{Act, Heard, Role, Scripted, cursor_of, error, page, place_of, until};
 use super::support::{code, labels, session};
 
+#[path = "forwarding/login.rs"]
+mod login;
 #[path = "forwarding/lost.rs"]
 mod lost;
 #[path = "forwarding/replica_set.rs"]
@@ -339,12 +341,25 @@ async fn who_waits_for_data_keeps_nobody_waiting() -> Result<()> {
     let answer = watcher.read().await?;
     let cursor = answer.get_document("cursor")?;
     assert_eq!(cursor.get_document("postBatchResumeToken")?, &*token);
-    // A client that goes away has its cursor closed.
-    drop(watcher);
-    until("the cursor is killed", || {
-        !servers[0].heard("killCursors").is_empty()
+    // Killed while it waits, it is closed as soon as it does not.
+    watcher.send(&more).await?;
+    until("the next getMore is there", || {
+        servers[0].heard("getMore").len() == 2
     })
     .await?;
+    let kill = rawdoc! {
+        "killCursors": "books", "cursors": [cursor_of(&opened)?], "$db": "test",
+    };
+    let killed = client.run(&kill).await?;
+    assert_eq!(killed.get_array("cursorsKilled")?.into_iter().count(), 1);
+    assert_eq!(code(&client.ask(&more).await?), 43);
+    watcher.read().await?;
+    let closed = || servers[0].heard("killCursors").len();
+    until("the cursor is killed", || closed() == 1).await?;
+    // A client that goes away has its cursors closed.
+    watcher.run(&open).await?;
+    drop(watcher);
+    until("the other is killed", || closed() == 2).await?;
     front.stop().await;
     Ok(())
 }

@@ -68,12 +68,26 @@ enum Place {
     Waiting(Box<Cursor>, Instant),
     /// A getMore has it.
     Busy(Arc<str>),
+    /// A getMore has it, and it is killed when that is done.
+    Doomed(Arc<str>),
+}
+
+/// What became of a cursor that is to be killed.
+pub(crate) enum Killed {
+    /// Nobody had it; it is to be closed.
+    Now(Box<Cursor>),
+    /// A getMore has it, and it is closed after that.
+    Soon,
+    /// There is none, or it is another's.
+    NotFound,
 }
 
 /// All open cursors.
 #[derive(Default)]
 pub(crate) struct Cursors {
     places: Mutex<HashMap<i64, Place>>,
+    /// Killed while a getMore had them, and now free to be closed.
+    doomed: Mutex<Vec<Cursor>>,
 }
 
 /// A cursor while a getMore has it; dropped, it is gone.
@@ -125,6 +139,7 @@ impl Cursors {
         let owner = match &*place {
             Place::Waiting(cursor, _) => Arc::clone(&cursor.identity.user),
             Place::Busy(owner) => Arc::clone(owner),
+            Place::Doomed(_) => return Err(not_found(id)),
         };
         // Whose cursor it is says nothing to others.
         if *owner != *user {
@@ -136,7 +151,7 @@ impl Cursors {
                 cursor: Some(cursor),
                 id,
             }),
-            Place::Busy(_) => Err(Fault::new(
+            Place::Busy(_) | Place::Doomed(_) => Err(Fault::new(
                 known::CURSOR_IN_USE,
                 format_args!("cursor id {id} is already in use"),
             )),
@@ -144,16 +159,38 @@ impl Cursors {
     }
 
     /// Takes a cursor away to be closed.
-    pub(crate) fn kill(&self, id: i64, user: &str) -> Option<Cursor> {
+    pub(crate) fn kill(&self, id: i64, user: &str) -> Killed {
         let mut places = self.places.lock();
-        match places.get(&id)? {
-            Place::Waiting(cursor, _) if *cursor.identity.user == *user => {}
-            _ => return None,
+        match places.remove(&id) {
+            Some(Place::Waiting(cursor, _)) if *cursor.identity.user == *user => {
+                Killed::Now(cursor)
+            }
+            Some(Place::Busy(owner)) if *owner == *user => {
+                places.insert(id, Place::Doomed(owner));
+                Killed::Soon
+            }
+            Some(other) => {
+                places.insert(id, other);
+                Killed::NotFound
+            }
+            None => Killed::NotFound,
         }
-        match places.remove(&id)? {
-            Place::Waiting(cursor, _) => Some(*cursor),
-            Place::Busy(_) => None,
+    }
+
+    /// Lays back what a getMore had.
+    fn lay_back(&self, id: i64, cursor: Box<Cursor>) {
+        let mut places = self.places.lock();
+        if matches!(places.get(&id), Some(Place::Doomed(_))) {
+            places.remove(&id);
+            self.doomed.lock().push(*cursor);
+        } else {
+            places.insert(id, Place::Waiting(cursor, Instant::now()));
         }
+    }
+
+    /// Takes away those that were killed while a getMore had them.
+    pub(crate) fn doomed(&self) -> Vec<Cursor> {
+        std::mem::take(&mut *self.doomed.lock())
     }
 
     /// Takes away those that nobody has asked for `bound`.
@@ -196,11 +233,11 @@ impl Cursors {
         places
             .extract_if(|_, place| match place {
                 Place::Waiting(cursor, since) => gone(cursor, since),
-                Place::Busy(_) => false,
+                Place::Busy(_) | Place::Doomed(_) => false,
             })
             .filter_map(|(_, place)| match place {
                 Place::Waiting(cursor, _) => Some(*cursor),
-                Place::Busy(_) => None,
+                Place::Busy(_) | Place::Doomed(_) => None,
             })
             .collect()
     }
@@ -232,8 +269,7 @@ impl Borrowed<'_> {
     /// Lays it back for the next getMore.
     pub(crate) fn lay_back(mut self) {
         if let Some(cursor) = self.cursor.take() {
-            let place = Place::Waiting(cursor, Instant::now());
-            self.cursors.places.lock().insert(self.id, place);
+            self.cursors.lay_back(self.id, cursor);
         }
     }
 
@@ -249,8 +285,7 @@ impl Drop for Borrowed<'_> {
         match self.cursor.take() {
             // The server still has it, and it is to be closed there with the rest of its client's.
             Some(cursor) if matches!(cursor.standing, Standing::Upstream(_)) => {
-                let place = Place::Waiting(cursor, Instant::now());
-                self.cursors.places.lock().insert(self.id, place);
+                self.cursors.lay_back(self.id, cursor);
             }
             Some(_) => drop(self.cursors.places.lock().remove(&self.id)),
             None => {}
@@ -275,7 +310,7 @@ fn shown(id: i64, place: &Place) -> view::Cursor {
                 _ => None,
             },
         },
-        Place::Busy(user) => view::Cursor {
+        Place::Busy(user) | Place::Doomed(user) => view::Cursor {
             id,
             user: user.to_string(),
             namespace: String::new(),

@@ -260,6 +260,7 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
             let late = wing.cursors.expire(bound);
             wing.dismiss(late);
         }
+        wing.dismiss(wing.cursors.doomed());
         let idle = current.mongo.idle_transaction_timeout;
         wing.transactions.expire(idle);
         if let Some(cluster) = &current.cluster {

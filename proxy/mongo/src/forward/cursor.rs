@@ -16,7 +16,7 @@ use super::select::Want;
 use super::server::{Lease, Server};
 use super::{Cluster, Remote};
 use crate::fault::{Fault, known};
-use crate::handles::{Cursor, Standing};
+use crate::handles::{Cursor, Killed, Standing};
 use crate::reply::Reply;
 use crate::request::cursor::{check, killed};
 use crate::request::{Context, Outcome, Request};
@@ -150,22 +150,22 @@ pub(super) async fn kill(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> O
     let command = &request.command;
     let user = context.session.known(command.name)?.user.clone();
     let wing = Arc::clone(&context.session.wing);
-    let mut unknown = RawArrayBuf::new();
+    let (mut gone, mut unknown) = (RawArrayBuf::new(), RawArrayBuf::new());
     let mut by_server: BTreeMap<HostPort, Vec<Cursor>> = BTreeMap::new();
     for id in command.cursors().map_err(|error| Fault::protocol(&error))? {
         let id = id.map_err(|error| Fault::protocol(&error))?;
         match wing.cursors.kill(id, &user) {
-            Some(cursor) => match &cursor.standing {
+            Killed::Now(cursor) => match &cursor.standing {
                 Standing::Upstream(remote) => {
                     let place = remote.server.place.clone();
-                    by_server.entry(place).or_default().push(cursor);
+                    by_server.entry(place).or_default().push(*cursor);
                 }
                 Standing::Continued { .. } => unknown.push(id),
             },
-            None => unknown.push(id),
+            Killed::Soon => gone.push(id),
+            Killed::NotFound => unknown.push(id),
         }
     }
-    let mut gone = RawArrayBuf::new();
     for (_, cursors) in by_server {
         for (id, died) in kill_at(cluster, request, cursors).await? {
             if died {

@@ -7,7 +7,7 @@ use twinport_wire::mongo::document::truth;
 
 use super::{Context, Outcome, Place, Request, settle, within_bound_sql};
 use crate::fault::{Fault, known};
-use crate::handles::{Borrowed, Cursor, Standing};
+use crate::handles::{Borrowed, Cursor, Killed, Standing};
 use crate::reply::Reply;
 use crate::upstream as sql;
 
@@ -197,11 +197,12 @@ pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {
     for id in ids {
         let id = id.map_err(|error| Fault::protocol(&error))?;
         match wing.cursors.kill(id, &user) {
-            Some(cursor) => {
+            Killed::Now(cursor) => {
                 killed.push(id);
-                gone.push(cursor);
+                gone.push(*cursor);
             }
-            None => unknown.push(id),
+            Killed::Soon => killed.push(id),
+            Killed::NotFound => unknown.push(id),
         }
     }
     wing.dismiss(gone);
