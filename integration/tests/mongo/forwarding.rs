@@ -55,7 +55,12 @@ impl Front {
             {lines}
             "#,
         );
-        let running = twinport::start(Settings::parse(&text, "test.toml")?).await?;
+        Self::of(&text).await
+    }
+
+    /// As the settings say.
+    pub(crate) async fn of(text: &str) -> Result<Self> {
+        let running = twinport::start(Settings::parse(text, "test.toml")?).await?;
         let port = running.mongo.first().context("no MongoDB port")?.port();
         Ok(Self { running, port })
     }

@@ -1,4 +1,6 @@
-//! Logging in upstream, at a port of our own that demands it.
+//! Every way to log in upstream, at a port of our own that demands it.
+
+use std::fs;
 
 use twinport_integration::mongo::{MongoPort, MongoWorld};
 use twinport_integration::{PASSWORD, USER};
@@ -28,6 +30,65 @@ async fn by_password() -> Result<()> {
     let message = refused.get_str("errmsg")?;
     assert!(message.contains("refused our login"), "{message}");
     assert!(!message.contains("not-it"), "{message}");
+    behind.stop().await;
+    Ok(())
+}
+
+/// A port that lets nobody in but by certificate.
+async fn demanding_certificates(world: &MongoWorld) -> Result<Front> {
+    let identity = world.authority()?.server(&["localhost"])?;
+    let (certificate, key) = (
+        world.folder().join("port.crt"),
+        world.folder().join("port.key"),
+    );
+    fs::write(&certificate, identity.certificate)?;
+    fs::write(&key, identity.key)?;
+    let server = &world.server;
+    let text = format!(
+        r#"
+        [postgres]
+        listen = []
+        [users.{USER}]
+        password = "{PASSWORD}"
+        [admin]
+        http = "off"
+        [mongo]
+        listen = ["127.0.0.1:0"]
+        upstream = "postgres://{}:{}@127.0.0.1:{}/postgres"
+        auth.method = "cert"
+        [mongo.tls]
+        mode = "require"
+        certificate = "{}"
+        key = "{}"
+        client_ca = "{}"
+        "#,
+        server.superuser(),
+        server.password(),
+        server.port(),
+        certificate.display(),
+        key.display(),
+        world.ca().display(),
+    );
+    Front::of(&text).await
+}
+
+#[tokio::test]
+async fn by_certificate() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let ca = world.ca().display().to_string();
+    let behind = demanding_certificates(&world).await?;
+    let identity = world.authority()?.client(USER)?;
+    let file = world.folder().join("upstream.pem");
+    fs::write(&file, format!("{}{}", identity.certificate, identity.key))?;
+    let url = format!(
+        "mongodb://localhost:{}/?tls=true&tlsCAFile={ca}&tlsCertificateKeyFile={}",
+        behind.port,
+        file.display()
+    );
+    let answer = first(&format!("{url}&authMechanism=MONGODB-X509")).await?;
+    assert_eq!(answer.get_f64("ok")?, 1.0, "{answer:?}");
+    // The certificate alone is no login.
+    assert_eq!(code(&first(&url).await?), 13);
     behind.stop().await;
     Ok(())
 }
