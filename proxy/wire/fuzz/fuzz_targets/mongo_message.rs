@@ -60,6 +60,9 @@ fn round_trip(frame: &Frame<'_>, message: &Message<'_>) {
     build::request(&mut out, 1, flags, message.body, message.sequences());
     same(&out);
     out.clear();
-    build::forward(&mut out, frame, message, 1, 2);
-    same(&out);
+    let (prefix, sections) = build::parts(frame, message, 1, 2, 0);
+    same(&[&prefix, sections].concat());
+    let mut readdressed = frame.bytes.to_vec();
+    assert!(build::readdress(&mut readdressed, 1, 2));
+    same(&readdressed);
 }
