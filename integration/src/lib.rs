@@ -6,12 +6,14 @@
 
 mod address;
 pub mod drivers;
+mod memory;
 pub mod mongo;
 mod port;
 mod suite;
 mod world;
 
 pub use address::{Address, Target};
+pub use memory::resident;
 pub use port::Port;
 pub use suite::{Suite, cache};
 pub use world::{PASSWORD, USER, World};

@@ -8,8 +8,9 @@ mod raw;
 #[allow(dead_code, reason = "the tests of the pool use the rest")]
 mod support;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use support::{Scene, eventually};
+use twinport_integration::resident;
 
 /// So many clients are cut before the first count, which lets caches and allocators fill.
 const WARM_UP: usize = 150;
@@ -85,11 +86,4 @@ async fn at_rest(scene: &Scene) -> Result<()> {
     .await?;
     assert!(scene.upstream().await? <= 4);
     Ok(())
-}
-
-/// Bytes of this process in memory.
-fn resident() -> Result<usize> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).context("statm has another form")?;
-    Ok(pages.parse::<usize>()? * 4096)
 }

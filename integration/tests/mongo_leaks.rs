@@ -8,12 +8,12 @@ mod raw;
 #[allow(dead_code, reason = "the tests of the port use the rest")]
 mod support;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use raw::Raw;
 use support::{Scene, Wants, eventually, session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinport_integration::{PASSWORD, USER};
+use twinport_integration::{PASSWORD, USER, resident};
 use twinport_wire::mongo::bson::rawdoc;
 
 /// So many clients are cut before the first count, which lets caches and allocators fill.
@@ -137,11 +137,4 @@ async fn at_rest(scene: &Scene) -> Result<()> {
     .await?;
     assert!(scene.upstream().await? <= 4);
     Ok(())
-}
-
-/// Bytes of this process in memory.
-fn resident() -> Result<usize> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).context("statm has another form")?;
-    Ok(pages.parse::<usize>()? * 4096)
 }

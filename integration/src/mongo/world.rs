@@ -15,9 +15,6 @@ pub const OTHER: &str = "other";
 /// Its password.
 pub const OTHER_PASSWORD: &str = "other-secret";
 
-/// The libraries that the extension needs from the start.
-const PRELOADED: &str = "pg_cron,pg_documentdb_core,pg_documentdb";
-
 /// A private server with the extension and two users who may use it. Gone when dropped.
 #[derive(Debug)]
 pub struct MongoWorld {
@@ -34,12 +31,9 @@ impl MongoWorld {
     /// doesn't start.
     pub async fn start() -> Result<Self> {
         let folder = TempDir::new()?;
-        let sockets = folder.path().join("run");
-        fs::create_dir(&sockets)?;
-        // The server may run as another user.
+        // Servers and proxies may run as another user.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        fs::set_permissions(&sockets, Permissions::from_mode(0o777))?;
-        let server = Server::start(options(&sockets)).await?;
+        let server = Server::start(options()).await?;
         let admin = server.client("postgres").await?;
         admin
             .batch_execute("CREATE EXTENSION documentdb CASCADE")
@@ -75,22 +69,12 @@ impl MongoWorld {
     }
 }
 
-fn options(sockets: &Path) -> Options {
+fn options() -> Options {
     Options {
         major: Some(18),
         tls: true,
-        socket_dir: Some(sockets.to_owned()),
-        // The extension connects to its own server when it makes a collection, and by pg_cron when
-        // it builds an index.
-        hba: vec!["local all all trust".to_owned()],
+        documentdb: Some("postgres".to_owned()),
         ..Options::for_tests()
     }
-    .set("shared_preload_libraries", PRELOADED)
-    .set("cron.database_name", "postgres")
-    .set("cron.host", sockets.display().to_string())
     .set("max_connections", "200")
-    .set(
-        "documentdb.localhost_connection_string",
-        format!("host={}", sockets.display()),
-    )
 }
