@@ -19,7 +19,7 @@ use crate::{Database, Settings};
 pub(crate) use database::POOL_MODES;
 pub(crate) use mongo::METHODS as MONGO_METHODS;
 pub(crate) use postgres::{AUTH_METHODS, TLS_MODES, overlap};
-pub(crate) use relations::KINDS;
+pub(crate) use relations::{KINDS, relations};
 
 /// Counts above this are mistakes.
 const MANY: usize = 1_000_000;

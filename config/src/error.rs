@@ -30,6 +30,13 @@ pub enum Place {
     Environment(String),
     /// By a flag of the command line.
     Flag(String),
+    /// In a document of a database.
+    Document {
+        /// The document's collection.
+        collection: &'static str,
+        /// Its `_id`.
+        id: String,
+    },
     /// Nowhere: there is no file, and the key is missing or keeps its default.
     Default,
 }
@@ -65,6 +72,13 @@ impl Problem {
         self
     }
 
+    /// Tells the key by another name of the table that it is in.
+    pub(crate) fn rename(&mut self, table: &str, name: &str) {
+        if let Some(rest) = self.key.strip_prefix(table) {
+            self.key = format!("{name}{rest}");
+        }
+    }
+
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
@@ -78,6 +92,11 @@ impl Problem {
     /// What is wrong.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The whole of it in one line, for where paragraphs have no place.
+    pub fn in_one_line(&self) -> String {
+        self.to_string().replace("\n  hint: ", "; ")
     }
 }
 
@@ -108,6 +127,7 @@ impl fmt::Display for Place {
             } => f.write_str(name),
             Self::Environment(variable) => write!(f, "environment variable {variable}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Document { collection, id } => write!(f, "{collection} {id:?}"),
             Self::Default => f.write_str("settings"),
         }
     }

@@ -35,6 +35,7 @@ mod layer;
 mod load;
 mod nearest;
 mod read;
+mod registered;
 mod relation;
 mod secret;
 mod settings;
@@ -54,6 +55,7 @@ pub use error::{Errors, Place, Problem};
 pub use key::{KEYS, Key, Reload};
 pub use layer::Overrides;
 pub use load::{environment, locate};
+pub use registered::{Given, MODELS, registered};
 pub use relation::{MongoRelation, MongoThrough};
 pub use secret::Secret;
 pub use settings::{

@@ -148,7 +148,7 @@ fn sorted(mut problems: Vec<Problem>) -> Errors {
         Place::File { position, .. } => (0, *position),
         Place::Environment(_) => (1, None),
         Place::Flag(_) => (2, None),
-        Place::Default => (3, None),
+        Place::Document { .. } | Place::Default => (3, None),
     });
     problems.dedup();
     Errors::new(problems)

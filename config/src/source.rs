@@ -104,6 +104,16 @@ impl Source {
         self.items.insert(path, item);
     }
 
+    /// Sets a key, at a place where there is none.
+    pub(crate) fn put(&mut self, path: Path, place: &Place, value: Value) {
+        let item = Item {
+            key: place.clone(),
+            place: place.clone(),
+            value,
+        };
+        self.items.insert(path, item);
+    }
+
     pub(crate) fn get(&self, path: &[String]) -> Option<&Item> {
         self.items.get(path)
     }

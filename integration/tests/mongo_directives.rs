@@ -8,6 +8,8 @@ mod shop;
 #[path = "mongo/support.rs"]
 #[allow(dead_code, reason = "the tests of the port use the rest")]
 mod support;
+#[path = "mongo_directives/told.rs"]
+mod told;
 #[path = "mongo_directives/upsert.rs"]
 mod upsert;
 

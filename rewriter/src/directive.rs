@@ -5,6 +5,7 @@
 
 mod include;
 mod read;
+mod reference;
 mod syntax;
 mod timeout;
 mod token;
@@ -13,6 +14,7 @@ mod upsert;
 use std::time::Duration;
 
 pub use include::{Include, Node, Order};
+pub use reference::Reference;
 pub use syntax::Name;
 pub use upsert::{OnConflict, Upsert};
 

@@ -24,8 +24,10 @@ pub enum ErrorKind {
     NotBuilt,
     /// A name of a directive or of an argument is unknown: 42601.
     UnknownName,
-    /// A relation or column does not exist: 42703.
+    /// A column does not exist: 42703.
     UndefinedColumn,
+    /// A relation does not exist: 42703.
+    UndefinedRelation,
     /// The statement's table does not exist: 42P01.
     UndefinedTable,
     /// A column that would be added is there already: 42701.
@@ -112,12 +114,17 @@ impl Error {
         matches!(self.kind, ErrorKind::Syntax | ErrorKind::UnknownName)
     }
 
+    /// Whether a directive names a relation that is not known.
+    pub fn is_undefined_relation(&self) -> bool {
+        self.kind == ErrorKind::UndefinedRelation
+    }
+
     /// The SQLSTATE, field `C` of an ErrorResponse.
     pub fn sqlstate(&self) -> &'static str {
         match self.kind {
             ErrorKind::Syntax | ErrorKind::UnknownName => "42601",
             ErrorKind::NotSupported | ErrorKind::NotBuilt => "0A000",
-            ErrorKind::UndefinedColumn => "42703",
+            ErrorKind::UndefinedColumn | ErrorKind::UndefinedRelation => "42703",
             ErrorKind::UndefinedTable => "42P01",
             ErrorKind::DuplicateColumn => "42701",
             ErrorKind::InvalidConflictTarget => "42P10",
@@ -144,9 +151,10 @@ impl Error {
             ErrorKind::NotBuilt => (238, "NotImplemented"),
             ErrorKind::UndefinedTable => (26, "NamespaceNotFound"),
             ErrorKind::InvalidConflictTarget => (27, "IndexNotFound"),
-            ErrorKind::UndefinedColumn | ErrorKind::DuplicateColumn | ErrorKind::InvalidValue => {
-                (2, "BadValue")
-            }
+            ErrorKind::UndefinedColumn
+            | ErrorKind::UndefinedRelation
+            | ErrorKind::DuplicateColumn
+            | ErrorKind::InvalidValue => (2, "BadValue"),
             ErrorKind::TypeMismatch => (14, "TypeMismatch"),
             ErrorKind::TooComplex => (15, "Overflow"),
         }

@@ -30,6 +30,7 @@ mod names;
 mod projection;
 mod raw;
 mod relations;
+mod schema;
 mod unique;
 mod upsert;
 
@@ -41,6 +42,7 @@ pub use answer::{Answer, insert_answer};
 pub use command::annotation;
 pub use include::Lookup;
 pub use relations::{Relation, RelationError, Relations, Through};
+pub use schema::Schemas;
 pub use unique::UniqueIndex;
 
 use crate::directive::{Directive, Include, Located, Upsert, parse_at};

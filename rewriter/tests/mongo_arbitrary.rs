@@ -14,7 +14,9 @@ mod relations;
 use bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf};
 use bson::{RawBson, rawdoc};
 use proptest::prelude::*;
-use twinport_rewriter::mongo::{Context, Sequence, UniqueIndex, annotation, insert_answer, read};
+use twinport_rewriter::mongo::{
+    Context, Relations, Schemas, Sequence, UniqueIndex, annotation, insert_answer, read,
+};
 
 /// Keys that commands, stages and documents have.
 const KEYS: &[&str] = &[
@@ -54,6 +56,12 @@ const KEYS: &[&str] = &[
     "n",
     "upserted",
     "nModified",
+    "properties",
+    "items",
+    "enum",
+    "$ref",
+    "$id",
+    "$db",
     "a.b",
     "$",
     "",
@@ -192,6 +200,16 @@ proptest! {
         if let Ok(broken) = RawDocument::from_bytes(&bytes) {
             run_broken(broken);
         }
+    }
+
+    #[test]
+    fn any_validator_is_read(properties in fields(value()), items in fields(value()), text in "@ref\\(?[a-z.:, \"]{0,12}\\)?") {
+        let key = rawdoc! { "description": text, "properties": properties.clone() };
+        let list = rawdoc! { "bsonType": "array", "items": items };
+        let schema = rawdoc! { "properties": { "key_id": key, "list": list, "own": { "properties": properties } } };
+        let mut schemas = Schemas::default();
+        schemas.read("shop", "books", &rawdoc! { "$jsonSchema": schema });
+        schemas.relate(&mut Relations::new());
     }
 
     #[test]

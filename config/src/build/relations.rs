@@ -10,7 +10,7 @@ const PATH: &str = "write names with `.` between, such as author_id or meta.auth
                     is author.$id";
 
 /// Reads all relations. What is refused is left out.
-pub(super) fn relations(section: &Section<'_>) -> Vec<MongoRelation> {
+pub(crate) fn relations(section: &Section<'_>) -> Vec<MongoRelation> {
     let mut relations = Vec::new();
     for collection in section.names() {
         let of_collection = section.section(&collection);

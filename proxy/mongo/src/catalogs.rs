@@ -1,4 +1,6 @@
-//! What directives have to know of a database: relations from the settings, indexes asked from the server.
+//! What directives have to know of a database: relations from the settings and from the database itself, indexes.
+
+mod told;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use twinport_config::MongoRelation;
-use twinport_core::sql::Identity;
+use twinport_core::sql::{Connection, Identity, Rows};
 use twinport_rewriter::mongo::{Lookup, Relation, Relations, Through, UniqueIndex};
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
@@ -15,8 +17,11 @@ use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document;
 
 use crate::fault::{Fault, known};
-use crate::upstream::LIST_INDEXES;
+use crate::request::{Ended, settle};
+use crate::upstream::{FIND, GET_MORE, LIST_COLLECTIONS, LIST_INDEXES};
 use crate::wing::Wing;
+
+pub(crate) use told::Told;
 
 /// How long indexes are believed to be as they were.
 const FRESH: Duration = Duration::from_secs(10);
@@ -27,8 +32,9 @@ const COLLECTIONS: u64 = 10_000;
 /// Fields that were looked at for an index; then no more are.
 const FIELDS: usize = 10_000;
 
-/// More indexes than a collection can have.
-const ALL: i32 = 1_000;
+/// Documents of one page of a list, and of a list at most.
+const PAGE: i32 = 1_000;
+const MOST: usize = 10_000;
 
 /// A collection as one user sees it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -43,6 +49,8 @@ pub(crate) struct Catalogs {
     unique: Cache<Place, Arc<Vec<UniqueIndex>>>,
     /// Databases and fields that were looked at, so that a missing index is told once.
     examined: Mutex<HashSet<(String, Lookup)>>,
+    /// Relations that databases tell of.
+    pub(crate) told: Told,
 }
 
 impl Default for Catalogs {
@@ -53,6 +61,25 @@ impl Default for Catalogs {
                 .time_to_live(FRESH)
                 .build(),
             examined: Mutex::default(),
+            told: Told::default(),
+        }
+    }
+}
+
+/// A command whose answer is a list of documents.
+#[derive(Clone, Copy)]
+enum Listing {
+    Indexes,
+    Collections,
+    Documents,
+}
+
+impl Listing {
+    fn statement(self) -> &'static str {
+        match self {
+            Self::Indexes => LIST_INDEXES,
+            Self::Collections => LIST_COLLECTIONS,
+            Self::Documents => FIND,
         }
     }
 }
@@ -67,26 +94,28 @@ pub(crate) struct Known {
 pub(crate) fn relations(declared: &[MongoRelation]) -> Relations {
     let mut relations = Relations::new();
     for relation in declared {
-        let added = relations.add(
-            &relation.collection,
-            Relation {
-                name: relation.name.clone(),
-                target: relation.target.clone(),
-                local: relation.local.clone(),
-                foreign: relation.foreign.clone(),
-                many: relation.many,
-                through: relation.through.as_ref().map(|through| Through {
-                    collection: through.collection.clone(),
-                    local: through.local.clone(),
-                    foreign: through.foreign.clone(),
-                }),
-            },
-        );
+        let added = relations.add(&relation.collection, followed(relation));
         if let Err(error) = added {
             tracing::warn!(collection = relation.collection, relation = relation.name, %error, "relation left out");
         }
     }
     relations
+}
+
+/// A relation as the rewriter follows it.
+fn followed(relation: &MongoRelation) -> Relation {
+    Relation {
+        name: relation.name.clone(),
+        target: relation.target.clone(),
+        local: relation.local.clone(),
+        foreign: relation.foreign.clone(),
+        many: relation.many,
+        through: relation.through.as_ref().map(|through| Through {
+            collection: through.collection.clone(),
+            local: through.local.clone(),
+            foreign: through.foreign.clone(),
+        }),
+    }
 }
 
 impl Wing {
@@ -129,21 +158,56 @@ impl Wing {
         database: &str,
         collection: &str,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
-        if let Some(cluster) = self.cluster() {
-            return cluster.indexes(database, collection).await;
+        let command = rawdoc! { "listIndexes": collection, "cursor": { "batchSize": PAGE } };
+        match self
+            .list(identity, database, Listing::Indexes, &command)
+            .await
+        {
+            Err(fault) if fault.code == known::NAMESPACE_NOT_FOUND => Ok(Vec::new()),
+            other => other,
         }
-        let command = rawdoc! { "listIndexes": collection, "cursor": { "batchSize": ALL } };
+    }
+
+    /// All documents that a command lists; an error if they are more than anybody wants to know.
+    async fn list(
+        &self,
+        identity: &Identity,
+        database: &str,
+        listing: Listing,
+        command: &RawDocument,
+    ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        if let Some(cluster) = self.cluster() {
+            return cluster.list(database, command, MOST).await;
+        }
         let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
-        let mut connection = self.lease(identity).await?;
-        let rows = connection.run(LIST_INDEXES, &parameters).await;
-        connection.release();
-        let rows = match rows.map_err(Fault::from) {
-            Err(fault) if fault.code == known::NAMESPACE_NOT_FOUND => return Ok(Vec::new()),
-            other => other?,
-        };
-        let page = document::document(rows.get(0, 0).unwrap_or_default());
-        let page = page.map_err(|error| Fault::protocol(&error))?;
-        Ok(first_batch(page))
+        let connection = self.lease(identity).await?;
+        let (mut rows, mut connection) = run(connection, listing.statement(), &parameters).await?;
+        let persists = rows.boolean(0, 2) == Some(true);
+        let mut all = Vec::new();
+        loop {
+            let page = document::document(rows.get(0, 0).unwrap_or_default());
+            let page = page.map_err(|error| Fault::protocol(&error))?;
+            let (cursor, collection) = take_page(page, &mut all)?;
+            let Some(continuation) = rows.get(0, 1).filter(|_| cursor != 0) else {
+                break;
+            };
+            if all.len() > MOST {
+                return Err(too_many(database, MOST));
+            }
+            let more = rawdoc! { "getMore": cursor, "collection": collection, "batchSize": PAGE };
+            let parameters = [
+                Some(database.as_bytes()),
+                Some(more.as_bytes()),
+                Some(continuation),
+            ];
+            let (next, same) = run(connection, GET_MORE, &parameters).await?;
+            connection = same;
+            rows = next;
+        }
+        if !persists || connection.command("CLOSE ALL").await.is_ok() {
+            connection.release();
+        }
+        Ok(all)
     }
 
     /// Looks for indexes on the fields that a rewritten command searches by, in a task of its own, and tells once
@@ -186,16 +250,47 @@ impl Wing {
     }
 }
 
-fn first_batch(page: &RawDocument) -> Vec<RawDocumentBuf> {
-    let batch = page
-        .get_document("cursor")
-        .ok()
-        .and_then(|cursor| cursor.get_array("firstBatch").ok());
-    let documents = batch.into_iter().flatten().flatten();
-    documents
-        .filter_map(RawBsonRef::as_document)
-        .map(RawDocument::to_owned)
-        .collect()
+/// Runs a statement; a connection on which it was refused goes back.
+async fn run(
+    mut connection: Box<dyn Connection>,
+    statement: &'static str,
+    parameters: &[Option<&[u8]>],
+) -> Result<(Rows, Box<dyn Connection>), Fault> {
+    let rows = connection.run(statement, parameters).await;
+    settle(rows.map_err(Ended::Failed), connection)
+}
+
+/// Takes the documents of a cursor's page; tells the cursor, 0 at its end, and its collection.
+pub(crate) fn take_page<'a>(
+    answer: &'a RawDocument,
+    all: &mut Vec<RawDocumentBuf>,
+) -> Result<(i64, &'a str), Fault> {
+    let malformed = || Fault::new(known::INTERNAL_ERROR, "the upstream's list is malformed");
+    let cursor = answer.get_document("cursor").map_err(|_| malformed())?;
+    let batch = cursor
+        .get_array("firstBatch")
+        .or_else(|_| cursor.get_array("nextBatch"))
+        .map_err(|_| malformed())?;
+    let documents = batch.into_iter().flatten();
+    all.extend(
+        documents
+            .filter_map(RawBsonRef::as_document)
+            .map(RawDocument::to_owned),
+    );
+    let id = cursor.get("id").ok().flatten().and_then(document::integer);
+    let namespace = cursor.get_str("ns").unwrap_or_default();
+    let collection = namespace.split_once('.').map_or("", |(_, name)| name);
+    Ok((id.unwrap_or_default(), collection))
+}
+
+/// The error for a list that is too long.
+pub(crate) fn too_many(database: &str, most: usize) -> Fault {
+    Fault::new(
+        known::EXCEEDED_MEMORY_LIMIT,
+        format_args!(
+            "the database \"{database}\" lists more than {most} of what a directive has to know"
+        ),
+    )
 }
 
 /// Whether the index finds documents by this field.

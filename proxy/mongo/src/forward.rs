@@ -10,10 +10,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use twinport_config::{Deployment, ReadMode, ReadPreference, SslMode};
 use twinport_core::tls::{ClientFiles, ClientTls, TlsError};
-use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::spec::BinarySubtype;
 use twinport_wire::mongo::bson::{RawBinaryRef, RawBsonRef, rawdoc};
+use twinport_wire::mongo::document::integer;
 
+use crate::catalogs::{take_page, too_many};
 use crate::fault::{Fault, known};
 use crate::handshake::Limits;
 
@@ -40,9 +42,6 @@ use topology::Topology;
 
 /// How long the abort of a transaction may take whose client is gone.
 const ABORT_BOUND: Duration = Duration::from_secs(5);
-
-/// More indexes than a collection can have.
-const ALL_INDEXES: i32 = 1_000;
 
 /// A deployment that requests are forwarded to.
 pub(crate) struct Cluster {
@@ -136,30 +135,38 @@ impl Cluster {
         all
     }
 
-    /// All indexes of a collection, as `listIndexes` tells them; none if there is no such collection.
-    pub(crate) async fn indexes(
+    /// All documents that a command lists, page by page; an error if they are more than `most`.
+    pub(crate) async fn list(
         &self,
         database: &str,
-        collection: &str,
+        command: &RawDocument,
+        most: usize,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
-        let command = rawdoc! {
-            "listIndexes": collection,
-            "cursor": { "batchSize": ALL_INDEXES },
-            "$db": database,
-        };
+        let mut command = command.to_owned();
+        command.append(cstr!("$db"), database);
         let (server, mut lease) = self.reach(&Want::Writable).await?;
-        let received = self.exchange_built(&server, &mut lease, &command).await?;
-        lease.release();
-        let body = received.body().map_err(|error| Fault::protocol(&error))?;
-        if !relay::is_ok(body) {
-            let code = body.get_i32("code").unwrap_or(known::INTERNAL_ERROR);
-            if code == known::NAMESPACE_NOT_FOUND {
-                return Ok(Vec::new());
+        let mut all = Vec::new();
+        loop {
+            let received = self.exchange_built(&server, &mut lease, &command).await?;
+            let body = received.body().map_err(|error| Fault::protocol(&error))?;
+            if !relay::is_ok(body) {
+                lease.release();
+                let code = body.get("code").ok().flatten().and_then(integer);
+                let code = code.and_then(|code| i32::try_from(code).ok());
+                let why = body.get_str("errmsg").unwrap_or("the upstream refused");
+                return Err(Fault::new(code.unwrap_or(known::INTERNAL_ERROR), why));
             }
-            let why = body.get_str("errmsg").unwrap_or("listIndexes failed");
-            return Err(Fault::new(code, why));
+            let (cursor, collection) = take_page(body, &mut all)?;
+            if cursor == 0 {
+                break;
+            }
+            if all.len() > most {
+                return Err(too_many(database, most));
+            }
+            command = rawdoc! { "getMore": cursor, "collection": collection, "$db": database };
         }
-        cursor::first_batch(&received)
+        lease.release();
+        Ok(all)
     }
 
     /// Forgets the transaction of a session that has ended.

@@ -1,6 +1,6 @@
 //! What becomes of an annotated command: directives in `comment` are found here and answered or rewritten.
 
-use twinport_rewriter::mongo::{self, Answer, Context, Rewrite, Sections, Sequence};
+use twinport_rewriter::mongo::{self, Answer, Context, Relations, Rewrite, Sections, Sequence};
 use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::{Command, document};
 
@@ -85,7 +85,10 @@ async fn rewrite(
         })
     };
     let Some(collection) = found.upserts_into() else {
-        return carry_out(&[]).map_err(|error| Fault::from(&error));
+        return match carry_out(&[]) {
+            Err(error) if error.is_undefined_relation() => related(session, request, found).await,
+            other => other.map_err(|error| Fault::from(&error)),
+        };
     };
     let (wing, identity) = (&session.wing, session.known(request.command.name)?);
     let known = wing
@@ -98,6 +101,30 @@ async fn rewrite(
                 .unique_indexes(identity, request.database, collection, true)
                 .await?;
             carry_out(&known.indexes).map_err(|error| Fault::from(&error))
+        }
+        other => other.map_err(|error| Fault::from(&error)),
+    }
+}
+
+/// As [`rewrite`], where the settings don't know a relation: the database may tell of it.
+async fn related(
+    session: &Session,
+    request: &Request<'_>,
+    found: &mongo::Request<'_>,
+) -> Result<Rewrite, Fault> {
+    let (wing, identity) = (&session.wing, session.known(request.command.name)?);
+    let carry_out = |relations: &Relations| {
+        found.rewrite(&Context {
+            relations,
+            unique_indexes: &[],
+        })
+    };
+    let kept = wing.relations(identity, request.database, false).await?;
+    match carry_out(&kept) {
+        // It may have been told a moment ago.
+        Err(error) if error.is_undefined_relation() => {
+            let read = wing.relations(identity, request.database, true).await?;
+            carry_out(&read).map_err(|error| Fault::from(&error))
         }
         other => other.map_err(|error| Fault::from(&error)),
     }

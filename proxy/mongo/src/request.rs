@@ -186,6 +186,13 @@ impl Session {
 
     /// The stages after the test's.
     async fn serve(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        let outcome = self.directed(entry, request).await;
+        let told = &self.wing.catalogs.told;
+        told.observe(&request.command, request.database);
+        outcome
+    }
+
+    async fn directed(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
         let rewritten = plan::directives(self, request).await?;
         let Some(rewritten) = rewritten else {
             return self.execute(entry, request).await;

@@ -173,6 +173,7 @@ impl Wing {
         }
         let kept = current.cluster.clone();
         self.current.store(Arc::new(current));
+        self.catalogs.told.clear();
         if let Some(gone) = &before.cluster
             && kept.is_none_or(|kept| !Arc::ptr_eq(&kept, gone))
         {

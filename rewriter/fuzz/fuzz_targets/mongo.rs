@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 
 use bson::raw::RawDocument;
 use libfuzzer_sys::fuzz_target;
-use twinport_rewriter::mongo::{Context, Relations, Sequence, annotation, insert_answer, read};
+use twinport_rewriter::mongo::{
+    Context, Relations, Schemas, Sequence, annotation, insert_answer, read,
+};
 
 static RELATIONS: LazyLock<Relations> = LazyLock::new(relations::relations);
 
@@ -19,6 +21,9 @@ fuzz_target!(|input: (&[u8], &[u8])| {
         return;
     };
     let _ = insert_answer(body);
+    let mut schemas = Schemas::default();
+    schemas.read("shop", "books", body);
+    schemas.relate(&mut Relations::new());
     let sections = [Sequence {
         identifier: "documents",
         documents,

@@ -25,10 +25,16 @@ pub(super) fn relation<'c>(
         "collection \"{collection}\" has no relation \"{}\"",
         name.text
     );
-    let error = Error::new(ErrorKind::UndefinedColumn, message).at(name.at);
+    let error = Error::new(ErrorKind::UndefinedRelation, message).at(name.at);
+    if let Some(fault) = relations.fault_of(collection) {
+        return Err(error.hinted(format!(
+            "What the database says of relations is left out: {fault}."
+        )));
+    }
     if known.is_empty() {
         return Err(error.hinted(format!(
-            "No relation of this collection is known; declare it in the settings: [mongo.relations.{collection}.{}].",
+            "No relation of this collection is known; declare it in the settings, [mongo.relations.{collection}.{}], in \
+             the database's collection twinport.models, or in the collection's $jsonSchema.",
             name.text
         )));
     }

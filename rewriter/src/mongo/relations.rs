@@ -10,10 +10,17 @@ use std::collections::HashMap;
 /// The field of a DBRef that holds the key.
 pub(crate) const DBREF_KEY: &str = "$id";
 
+/// Bytes of a note; when it is as long, no more is added.
+const LONGEST: usize = 1_000;
+
 /// All relations of one database, by the collection they start at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Relations {
     by_collection: HashMap<String, Vec<Relation>>,
+    /// What is wrong with those that are left out, by collection.
+    faults: HashMap<String, String>,
+    /// The same, of those of any collection.
+    fault: Option<String>,
 }
 
 /// A named way from a document to related ones: those whose field [`foreign`](Self::foreign) is equal to this one's
@@ -70,6 +77,14 @@ pub enum RelationError {
 }
 
 impl Relation {
+    /// Whether it finds the same documents by the same fields.
+    fn goes_as(&self, other: &Self) -> bool {
+        self.target == other.target
+            && self.local == other.local
+            && self.foreign == other.foreign
+            && self.through == other.through
+    }
+
     /// Whether its field takes the place of the one that holds its key.
     pub(crate) fn replaces_key(&self) -> bool {
         head(&self.local) == self.name
@@ -104,6 +119,59 @@ impl Relations {
         let list = self.by_collection.entry(collection.to_owned());
         list.or_default().push(relation);
         Ok(())
+    }
+
+    /// Adds a relation that gives way to those that are there: to one of its name, and to one that finds the same
+    /// documents by the same fields under another name. Tells whether it was added.
+    ///
+    /// # Errors
+    ///
+    /// If a name in it is malformed, or it would overwrite another relation's key.
+    pub fn add_below(
+        &mut self,
+        collection: &str,
+        relation: Relation,
+    ) -> Result<bool, RelationError> {
+        let mut there = self.of(collection).iter();
+        if there.any(|other| other.name == relation.name) || self.goes(collection, &relation) {
+            return check(collection, &relation).map(|()| false);
+        }
+        self.add(collection, relation).map(|()| true)
+    }
+
+    /// Whether a relation of the collection finds the same documents by the same fields.
+    pub(crate) fn goes(&self, collection: &str, relation: &Relation) -> bool {
+        self.of(collection)
+            .iter()
+            .any(|other| other.goes_as(relation))
+    }
+
+    /// Notes why relations are left out that start at a collection, or at any if none is named: a directive that
+    /// names one that is missing says so.
+    pub fn note(&mut self, collection: Option<&str>, fault: &str) {
+        let Some(collection) = collection else {
+            self.fault.get_or_insert_with(|| fault.to_owned());
+            return;
+        };
+        let known = self.faults.entry(collection.to_owned()).or_default();
+        if known.len() >= LONGEST {
+            return;
+        }
+        if !known.is_empty() {
+            known.push_str("; ");
+        }
+        known.push_str(fault);
+    }
+
+    /// The collections with such a note.
+    pub(crate) fn faulty(&self) -> impl Iterator<Item = &str> {
+        self.faults.keys().map(String::as_str)
+    }
+
+    /// Why relations that start at a collection may be missing.
+    pub fn fault_of(&self, collection: &str) -> Option<&str> {
+        let own = self.faults.get(collection).or(self.fault.as_ref());
+        own.map(String::as_str)
     }
 
     /// The relations that start at a collection.

@@ -170,7 +170,7 @@ fn check_first(
             let (name, first, owner) = (&name.text, &table.name, &owner.name);
             let message =
                 format!("table \"{first}\", the first in FROM, has no relation \"{name}\"");
-            return Err(Error::new(ErrorKind::UndefinedColumn, message)
+            return Err(Error::new(ErrorKind::UndefinedRelation, message)
                 .at(node.relation.at)
                 .hinted(format!(
                     "\"{owner}\" has one: put that table first in FROM."

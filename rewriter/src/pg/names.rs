@@ -28,7 +28,7 @@ pub(crate) fn relation<'c>(
     .ok_or_else(|| {
         let message = format!("table \"{}\" has no relation \"{}\"", table.name, name.text);
         let known = relations.iter().map(|relation| relation.name.as_str());
-        Error::new(ErrorKind::UndefinedColumn, message)
+        Error::new(ErrorKind::UndefinedRelation, message)
             .at(name.at)
             .hinted(suggestion(
                 &name.text,

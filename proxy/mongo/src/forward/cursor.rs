@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use twinport_config::HostPort;
-use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf};
-use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
+use twinport_wire::mongo::bson::raw::RawArrayBuf;
+use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::integer;
 
 use super::connection::Received;
@@ -253,18 +253,4 @@ pub(crate) fn dismiss(wing: &Arc<Wing>, namespace: &str, remote: Remote) {
             tracing::debug!(server = %server.place, "a cursor stays until the upstream closes it");
         }
     });
-}
-
-/// The documents of an answer's first batch.
-pub(crate) fn first_batch(received: &Received) -> Result<Vec<RawDocumentBuf>, Fault> {
-    let body = received.body().map_err(|error| Fault::protocol(&error))?;
-    let batch = body
-        .get_document("cursor")
-        .ok()
-        .and_then(|cursor| cursor.get_array("firstBatch").ok());
-    let documents = batch.into_iter().flatten().flatten();
-    Ok(documents
-        .filter_map(RawBsonRef::as_document)
-        .map(ToOwned::to_owned)
-        .collect())
 }
