@@ -31,4 +31,9 @@ BEGIN
             RAISE 'cannot fill %: %', collection, answer.p_result;
         END IF;
     END LOOP;
+    -- What @include searches by. Within this transaction the collection is new, so that they are there at once.
+    PERFORM documentdb_api_internal.create_indexes_non_concurrently('library',
+        '{"createIndexes": "books", "indexes": [
+            {"key": {"author_id": 1}, "name": "author_id_1"},
+            {"key": {"publisher_id": 1}, "name": "publisher_id_1"}]}'::documentdb_core.bson);
 END $$;

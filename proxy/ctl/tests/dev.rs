@@ -226,6 +226,17 @@ async fn both_ports_have_the_library() {
             );
         }
     }
+    // The fields that the relations of the sample search by: a newcomer's first @include misses none.
+    let indexes = "SELECT (index_spec).index_name FROM documentdb_api_catalog.collection_indexes
+        JOIN documentdb_api_catalog.collections USING (collection_id)
+        WHERE database_name = 'library' AND collection_name = 'books' AND index_is_valid ORDER BY 1";
+    let indexes: Vec<_> = simple(url, indexes)
+        .await
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    assert_eq!(indexes, ["_id_", "author_id_1", "publisher_id_1"]);
     dev.end(Signal::SIGTERM);
     assert_nothing_left(folder.path());
 }
