@@ -50,7 +50,7 @@ pub(crate) fn settings(reader: &Reader<'_>) -> Settings {
         shutdown_timeout: root
             .duration("shutdown_timeout")
             .unwrap_or(Duration::from_secs(30)),
-        postgres: postgres::postgres(&root.section("postgres")),
+        postgres: postgres::postgres(&root),
         mongo,
         pool,
         wildcard: databases.remove(WILDCARD),

@@ -40,6 +40,14 @@ impl Settings {
                     .to_owned(),
             );
         }
+        let admins = self.users.keys().chain(&self.admin.users);
+        let closed = postgres.listen.is_empty() && postgres.unix_socket_dir.is_none();
+        if closed && let Some(admin) = admins.into_iter().find(|user| self.is_admin(user)) {
+            cautions.push(format!(
+                "postgres.listen: nobody listens there, so {admin} can't reach the admin console; name an address, or \
+                 set postgres.unix_socket_dir"
+            ));
+        }
         if let Some(http) = self.admin.http.filter(|http| !http.ip().is_loopback()) {
             cautions.push(format!(
                 "admin.http: whoever reaches {http} reads the metrics; there is no login"

@@ -45,14 +45,18 @@ impl fmt::Display for Summary {
                 .iter()
                 .map(|folder| folder.display().to_string()),
         );
-        writeln!(f, "  postgres   {}", places.join(", "))?;
-        let tls = name_of(&postgres.tls.mode, TLS_MODES);
-        let method = name_of(&postgres.auth.method, AUTH_METHODS);
-        writeln!(
-            f,
-            "             {method}, TLS {tls}, up to {} clients",
-            postgres.max_clients
-        )?;
+        if places.is_empty() {
+            writeln!(f, "  postgres   no port")?;
+        } else {
+            writeln!(f, "  postgres   {}", places.join(", "))?;
+            let tls = name_of(&postgres.tls.mode, TLS_MODES);
+            let method = name_of(&postgres.auth.method, AUTH_METHODS);
+            writeln!(
+                f,
+                "             {method}, TLS {tls}, up to {} clients",
+                postgres.max_clients
+            )?;
+        }
         if let Some(mongo) = &settings.mongo {
             let places: Vec<String> = mongo.listen.iter().map(ToString::to_string).collect();
             writeln!(

@@ -14,7 +14,9 @@ const SOCKET_PATH: usize = 103;
 pub(crate) fn judge(root: &Section<'_>, settings: &Settings) {
     places(root, settings);
     mongo::judge(root, settings);
-    proofs(root, settings);
+    if is_open(root, settings) {
+        proofs(root, settings);
+    }
     users(root, settings);
     auth_query(root, settings);
     admin(root, settings);
@@ -68,6 +70,14 @@ fn places(root: &Section<'_>, settings: &Settings) {
     }
 }
 
+/// Whether there is a Postgres port at all. An address that was refused has been told; it isn't missing.
+fn is_open(root: &Section<'_>, settings: &Settings) -> bool {
+    let postgres = &settings.postgres;
+    let named = root.section("postgres").texts("listen");
+    let listens = named.map_or(!postgres.listen.is_empty(), |texts| !texts.is_empty());
+    !root.has("mongo") || listens || postgres.unix_socket_dir.is_some()
+}
+
 fn proofs(root: &Section<'_>, settings: &Settings) {
     let section = root.section("postgres").section("auth");
     let postgres = &settings.postgres;
@@ -113,16 +123,19 @@ fn proofs(root: &Section<'_>, settings: &Settings) {
     }
 }
 
-fn asks_for_password(settings: &Settings) -> bool {
-    matches!(
-        settings.postgres.auth.method,
-        AuthMethod::ScramSha256 | AuthMethod::Md5
-    )
+/// Whether a port is open where users show that they know a password.
+fn asks_for_password(root: &Section<'_>, settings: &Settings) -> bool {
+    let asks = |method| matches!(method, AuthMethod::ScramSha256 | AuthMethod::Md5);
+    let mongo = settings.mongo.as_ref();
+    is_open(root, settings) && asks(settings.postgres.auth.method)
+        || mongo.is_some_and(|mongo| asks(mongo.auth.method))
 }
 
 fn users(root: &Section<'_>, settings: &Settings) {
     let section = root.section("users");
-    let queried = root.section("postgres").section("auth").has("auth_query");
+    let open = is_open(root, settings);
+    let asked = asks_for_password(root, settings);
+    let queried = open && root.section("postgres").section("auth").has("auth_query");
     for (name, user) in &settings.users {
         let section = section.section(name);
         let set = section.names();
@@ -130,13 +143,13 @@ fn users(root: &Section<'_>, settings: &Settings) {
             .iter()
             .find(|key| key.starts_with("password") || key.starts_with("verifier"));
         match (&user.credential, secret) {
-            (None, None) if asks_for_password(settings) && !queried => section.refuse(
+            (None, None) if asked && !queried => section.refuse(
                 "",
                 "has no password, so it can't log in",
                 "set password, password_env, password_file or verifier",
             ),
             (Some(Credential::Md5(_)), Some(key))
-                if settings.postgres.auth.method == AuthMethod::ScramSha256 =>
+                if open && settings.postgres.auth.method == AuthMethod::ScramSha256 =>
             {
                 section.refuse(
                     key,
@@ -199,8 +212,9 @@ fn admin(root: &Section<'_>, settings: &Settings) {
         );
     }
     let queried = root.section("postgres").section("auth").has("auth_query");
+    let asked = asks_for_password(root, settings);
     for user in &settings.admin.users {
-        if asks_for_password(settings) && !queried && !settings.users.contains_key(user) {
+        if asked && !queried && !settings.users.contains_key(user) {
             let known: Vec<&str> = settings.users.keys().map(String::as_str).collect();
             let near = crate::nearest::nearest(user, &known)
                 .map_or(String::new(), |near| format!("did you mean `{near}`? or "));

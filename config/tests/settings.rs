@@ -289,3 +289,53 @@ fn the_mongo_port_needs_no_other() {
     let settings = Settings::parse(text, "f").unwrap();
     assert!(settings.databases.is_empty() && settings.postgres.listen.is_empty());
 }
+
+/// What is said of the Postgres port beside a MongoDB port that stands alone, and whether it is open then.
+#[test]
+fn a_postgres_port_that_nobody_needs_is_not_opened() {
+    let mongo = "[mongo]\nupstream = 'postgres://u:p@h/docs'\n[users.a]\npassword = 'x'\n";
+    let cases = [
+        ("", false),
+        ("[postgres]\nmax_clients = 5\n", true),
+        ("[postgres]\nlisten = []\n", false),
+        ("[postgres]\nlisten = '127.0.0.1:7000'\n", true),
+        ("[databases.app]\nurl = 'postgres://u:p@h/app'\n", true),
+        ("[admin]\nusers = ['a']\n", true),
+        ("[admin]\nhttp = 'off'\n", false),
+        ("[users.b]\npassword = 'x'\nadmin = true\n", true),
+    ];
+    for (more, open) in cases {
+        let settings = Settings::parse(&format!("{mongo}{more}"), "f").unwrap();
+        assert_eq!(!settings.postgres.listen.is_empty(), open, "{more}");
+    }
+}
+
+#[test]
+fn a_closed_postgres_port_asks_for_no_users() {
+    let trust = "[postgres]\nlisten = []\n[mongo]\nupstream = 'postgres://u:p@h/docs'\nauth.method = 'trust'\n";
+    assert!(Settings::parse(trust, "f").unwrap().users.is_empty());
+    let nameless = format!("{trust}[users.a]\nmax_clients = 3\n");
+    assert!(
+        Settings::parse(&nameless, "f").is_ok(),
+        "no password is asked for"
+    );
+    // The MongoDB port's own users are still wanted, and their passwords.
+    let scram = trust.replace("'trust'", "'scram'");
+    let told = Settings::parse(&scram, "f").unwrap_err().to_string();
+    assert!(
+        told.contains("mongo.auth.method: nobody can log in") && !told.contains("postgres.auth"),
+        "{told}"
+    );
+    let told = Settings::parse(&format!("{scram}[users.a]\nmax_clients = 3\n"), "f");
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains("users.a: has no password"), "{told}");
+    // An admin has no way to the console.
+    let admin = format!("{trust}[users.a]\npassword = 'x'\nadmin = true\n");
+    let cautions = Settings::parse(&admin, "f").unwrap().cautions();
+    assert!(
+        cautions
+            .iter()
+            .any(|caution| caution.contains("a can't reach the admin console")),
+        "{cautions:?}"
+    );
+}

@@ -70,7 +70,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         listeners.push(listener);
     }
     if let Some(dir) = &settings.postgres.unix_socket_dir {
-        let path = socket_path(dir, postgres.first().map_or(5432, SocketAddr::port));
+        let path = socket_path(dir, postgres.first().map_or(6432, SocketAddr::port));
         let listener = Listener::unix(&path).with_context(|| {
             format!(
                 "cannot listen on {} (postgres.unix_socket_dir)",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::build::{MANY, address};
 use crate::read::Section;
 use crate::settings::{Auth, AuthMethod, AuthQuery, ClientTls, Postgres, TlsMode};
+use crate::source::Value;
 
 /// Words of `postgres.tls.mode`.
 pub(crate) const TLS_MODES: &[(&str, TlsMode)] = &[
@@ -26,9 +27,14 @@ pub(crate) const AUTH_METHODS: &[(&str, AuthMethod)] = &[
 
 const PORT: u16 = 6432;
 
-pub(super) fn postgres(section: &Section<'_>) -> Postgres {
+pub(super) fn postgres(root: &Section<'_>) -> Postgres {
+    let section = &root.section("postgres");
+    let listen = match is_wanted(root) {
+        true => listen(section, PORT),
+        false => Vec::new(),
+    };
     Postgres {
-        listen: listen(section, PORT),
+        listen,
         unix_socket_dir: section.path("unix_socket_dir"),
         max_clients: section.number("max_clients", 1..=MANY).unwrap_or(10_000),
         login_timeout: section
@@ -42,6 +48,23 @@ pub(super) fn postgres(section: &Section<'_>) -> Postgres {
         tls: tls(&section.section("tls")),
         auth: auth(&section.section("auth")),
     }
+}
+
+/// Whether anything is said of this port, or there is anything to reach by it: a database, or the console for an
+/// admin. Settings of the MongoDB port alone open no other.
+fn is_wanted(root: &Section<'_>) -> bool {
+    let users = root.section("users");
+    // By what is written: what is wrong with it is told once, elsewhere.
+    let is_admin = |name: &String| {
+        let admin = users.section(name).item("admin").map(|item| &item.value);
+        matches!(admin, Some(Value::Boolean(true)))
+            || matches!(admin, Some(Value::Loose(text)) if text == "true")
+    };
+    !root.has("mongo")
+        || root.has("postgres")
+        || !root.section("databases").names().is_empty()
+        || root.section("admin").has("users")
+        || users.names().iter().any(is_admin)
 }
 
 /// Reads `listen`; loopback with this port if it isn't set.
