@@ -5,6 +5,8 @@
 mod abandoned;
 #[path = "mongo/admin.rs"]
 mod admin;
+#[path = "mongo/answers.rs"]
+mod answers;
 #[path = "mongo/bad_input.rs"]
 mod bad_input;
 #[path = "mongo/cutter.rs"]
@@ -180,9 +182,20 @@ async fn two_users_are_kept_apart() -> Result<()> {
     let theirs = cursor(&other.run(&find).await?)?;
     let insert = rawdoc! { "insert": "c", "documents": [{ "_id": "b" }], "$db": "test" };
     let refused = other.ask(&insert).await?;
-    let errors = refused.get_array("writeErrors")?;
-    let error = errors.get_document(0)?;
-    assert_eq!(error.get_i32("code")?, 13, "{refused:?}");
+    // The whole command, as in MongoDB, and not one document of it.
+    assert_eq!(code(&refused), 13, "{refused:?}");
+    assert!(
+        refused
+            .get_str("errmsg")?
+            .contains("not authorized on test"),
+        "{refused:?}"
+    );
+    let (update, delete) = (
+        rawdoc! { "update": "c", "updates": [{ "q": {}, "u": { "$set": { "a": 1 } } }], "$db": "test" },
+        rawdoc! { "delete": "c", "deletes": [{ "q": {}, "limit": 0 }], "$db": "test" },
+    );
+    assert_eq!(code(&other.ask(&update).await?), 13);
+    assert_eq!(code(&other.ask(&delete).await?), 13);
     // A cursor is its user's, also for who knows its number and its session.
     let more = rawdoc! { "getMore": theirs, "collection": "c", "lsid": session(1), "$db": "test" };
     assert_eq!(code(&app.ask(&more).await?), 43);

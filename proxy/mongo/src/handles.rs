@@ -208,6 +208,18 @@ impl Cursors {
         self.take_if(|cursor, _| cursor.session.is_some() && *cursor.identity.user == *user)
     }
 
+    /// The sessions of a user that have cursors, and for how long these have been idle.
+    pub(crate) fn sessions(&self, user: &str) -> Vec<([u8; 16], Duration)> {
+        let places = self.places.lock();
+        let waiting = places.values().filter_map(|place| match place {
+            Place::Waiting(cursor, since) if *cursor.identity.user == *user => {
+                Some((cursor.session?, since.elapsed()))
+            }
+            _ => None,
+        });
+        waiting.collect()
+    }
+
     /// Takes away those of a transaction.
     pub(crate) fn of_transaction(&self, owner: &Owner, number: i64) -> Vec<Cursor> {
         self.take_if(|cursor, _| cursor.transaction() == Some((owner.clone(), number)))

@@ -21,6 +21,7 @@ mod crud;
 pub(crate) mod cursor;
 mod duplicate;
 mod explain;
+mod local_sessions;
 mod login;
 mod query;
 mod rules;

@@ -340,6 +340,14 @@ impl Transactions {
         });
     }
 
+    /// The sessions of a user that have a transaction, open or just ended, and for how long it has been idle.
+    pub(crate) fn sessions(&self, user: &str) -> Vec<([u8; 16], Duration)> {
+        let slots = self.slots.lock();
+        let own = slots.iter().filter(|((owner, _), _)| **owner == *user);
+        own.map(|((_, session), slot)| (*session, slot.touched.lock().elapsed()))
+            .collect()
+    }
+
     /// Those that are open, for the admin console.
     pub(crate) fn list(&self) -> Vec<view::Transaction> {
         let slots = self.slots.lock();

@@ -87,6 +87,8 @@ pub(crate) const INDEX_STATUS: &str =
     "SELECT retval, ok, complete FROM documentdb_api_internal.check_build_index_status($1)";
 pub(crate) const DROP_INDEXES: &str = "CALL documentdb_api.drop_indexes($1, $2, NULL)";
 pub(crate) const CREATE: &str = "SELECT documentdb_api.create_collection_view($1, $2)";
+pub(crate) const EXISTS: &str = "SELECT collection_id FROM documentdb_api_catalog.collections \
+     WHERE database_name = $1::text AND collection_name = $2::text";
 pub(crate) const DROP: &str = "SELECT documentdb_api.drop_collection($1, $2)";
 pub(crate) const DROP_DATABASE: &str = "SELECT documentdb_api.drop_database($1)::text";
 pub(crate) const COLL_MOD: &str = "SELECT documentdb_api.coll_mod($1, $2, $3)";

@@ -1,9 +1,10 @@
 //! `insert`, `update`, `delete`, `findAndModify`.
 
 use twinport_core::sql::Rows;
-use twinport_wire::mongo::bson::RawDocumentBuf;
+use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
+use twinport_wire::mongo::document::integer;
 
-use super::{Context, Outcome, Place, duplicate, settle, within_bound_sql};
+use super::{Context, Outcome, Place, Request, duplicate, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
@@ -66,6 +67,13 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
     let rows = apply(context, write, &parameters).await?;
     let (mut reply, failed) = write_result(rows)?;
     let fails = failed.is_some();
+    if let Some(fault) = failed
+        .as_ref()
+        .filter(|fault| fault.code == known::UNAUTHORIZED)
+        && nothing_allowed(reply.document()?)
+    {
+        return Err(denied(request, fault));
+    }
     // As MongoDB does: a write that fails ends the transaction, though the answer tells of it inside; a conflict
     // is the whole command's.
     if let (Place::Within(_), Some(fault)) = (&context.place, failed) {
@@ -78,6 +86,28 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
         reply = duplicate::explained(context, reply).await?;
     }
     Ok(reply)
+}
+
+/// Whether nothing was written, for want of rights alone.
+fn nothing_allowed(answer: &RawDocument) -> bool {
+    let none = answer.get("n").ok().flatten().and_then(integer) == Some(0);
+    let errors = answer.get_array("writeErrors").into_iter().flatten();
+    let is_denied = |error: RawBsonRef<'_>| {
+        let code = error.as_document().map(|error| error.get_i32("code"));
+        matches!(code, Some(Ok(known::UNAUTHORIZED)))
+    };
+    none && errors.flatten().all(is_denied)
+}
+
+/// As MongoDB, which asks for the right before it begins, and so refuses the whole command.
+fn denied(request: &Request<'_>, fault: &Fault) -> Fault {
+    Fault::new(
+        known::UNAUTHORIZED,
+        format_args!(
+            "not authorized on {} to execute command {}: {}",
+            request.database, request.command.name, fault.message
+        ),
+    )
 }
 
 /// Runs a write; one that may be sent again is recorded, so that it is applied once.

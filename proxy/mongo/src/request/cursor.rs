@@ -13,8 +13,18 @@ use crate::upstream as sql;
 
 /// Runs a command that opens a cursor and answers with its first page.
 pub(super) async fn first_page(context: &mut Context<'_>, statement: &'static str) -> Outcome {
+    let body = context.request.body();
+    first_page_of(context, statement, body).await
+}
+
+/// As [`first_page`], with another body in the place of the command's.
+pub(super) async fn first_page_of(
+    context: &mut Context<'_>,
+    statement: &'static str,
+    body: &[u8],
+) -> Outcome {
     let request = context.request;
-    let parameters = [Some(request.database.as_bytes()), Some(request.body())];
+    let parameters = [Some(request.database.as_bytes()), Some(body)];
     let (rows, connection) = context.call_held(statement, &parameters).await?;
     let Some(continuation) = rows.get(0, 1).map(<[u8]>::to_vec) else {
         give_back(connection, false).await;

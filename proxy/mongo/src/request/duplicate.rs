@@ -1,6 +1,8 @@
 //! What MongoDB tells of a duplicate key beside the code: the index, its fields, and the value that is there already.
 //! Object mappers make their validation errors of it.
 
+mod update;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -34,14 +36,14 @@ pub(super) async fn explained(context: &mut Context<'_>, reply: Reply) -> Outcom
     };
     let mut explained = RawArrayBuf::new();
     let mut patterns = HashMap::new();
-    let inserted = inserted(context);
+    let written = written(context);
     for error in errors
         .into_iter()
         .flatten()
         .filter_map(RawBsonRef::as_document)
     {
         let conflict = match error.get_i32("code") {
-            Ok(known::DUPLICATE_KEY) => of_error(context, error, &inserted, &mut patterns).await,
+            Ok(known::DUPLICATE_KEY) => of_error(context, error, &written, &mut patterns).await,
             _ => None,
         };
         explained.push(match conflict {
@@ -73,13 +75,17 @@ pub(super) async fn failed(context: &mut Context<'_>, fault: Fault) -> Outcome {
     conflict.told(context, &document).map(Reply::Document)
 }
 
-/// The documents that an insert brings.
-fn inserted<'a>(context: &Context<'a>) -> Vec<&'a RawDocument> {
+/// What a write brings: the documents of an insert, the statements of an update.
+fn written<'a>(context: &Context<'a>) -> Vec<&'a RawDocument> {
     let request = context.request;
-    match request.sequence("documents") {
+    let name = match request.command.name {
+        "insert" => "documents",
+        _ => "updates",
+    };
+    match request.sequence(name) {
         Some(bytes) => Documents::new(bytes).map_while(Result::ok).collect(),
         None => {
-            let listed = request.command.body.get_array("documents");
+            let listed = request.command.body.get_array(name);
             let listed = listed.into_iter().flatten().map_while(Result::ok);
             listed.filter_map(RawBsonRef::as_document).collect()
         }
@@ -90,7 +96,7 @@ fn inserted<'a>(context: &Context<'a>) -> Vec<&'a RawDocument> {
 async fn of_error(
     context: &mut Context<'_>,
     error: &RawDocument,
-    inserted: &[&RawDocument],
+    written: &[&RawDocument],
     patterns: &mut HashMap<String, Option<RawDocumentBuf>>,
 ) -> Option<Conflict> {
     let text = error.get_str("errmsg").ok()?;
@@ -105,11 +111,14 @@ async fn of_error(
         }
     };
     let at = usize::try_from(error.get_i32("index").ok()?).ok()?;
-    let document = inserted.get(at);
-    let value = pattern.as_ref().zip(document);
+    let value = pattern.as_ref().zip(written.get(at));
+    let of = match context.request.command.name {
+        "insert" => values,
+        _ => update::key,
+    };
     Some(Conflict {
         index: name.to_owned(),
-        value: value.and_then(|(pattern, document)| values(pattern, document)),
+        value: value.and_then(|(pattern, document)| of(pattern, document)),
         pattern,
     })
 }

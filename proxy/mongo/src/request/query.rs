@@ -3,7 +3,7 @@
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawDocument, cstr};
 
-use super::{Context, Outcome, Place, cursor};
+use super::{Context, Outcome, Place, cursor, local_sessions};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::upstream as sql;
@@ -39,7 +39,10 @@ pub(super) async fn aggregate(context: &mut Context<'_>) -> Outcome {
             "$out and $merge can't be used with read concern linearizable",
         ));
     }
-    cursor::first_page(context, sql::AGGREGATE).await
+    match local_sessions::listed(context)? {
+        Some(body) => cursor::first_page_of(context, sql::AGGREGATE, body.as_bytes()).await,
+        None => cursor::first_page(context, sql::AGGREGATE).await,
+    }
 }
 
 /// Below so many documents a count of all of them is exact.

@@ -18,7 +18,24 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn create(context: &mut Context<'_>) -> Outcome {
-    context.request.collection()?;
+    let request = context.request;
+    let collection = request.collection()?;
+    if matches!(context.place, Place::Within(_)) {
+        // Outside of transactions a collection that is there already may be made once more.
+        let names = [
+            Some(request.database.as_bytes()),
+            Some(collection.as_bytes()),
+        ];
+        if !context.call(sql::EXISTS, &names).await?.is_empty() {
+            return Err(Fault::new(
+                known::NAMESPACE_EXISTS,
+                format_args!(
+                    "Collection {}.{collection} already exists.",
+                    request.database
+                ),
+            ));
+        }
+    }
     single(context, sql::CREATE).await
 }
 

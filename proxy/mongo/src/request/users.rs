@@ -2,19 +2,21 @@
 //!
 //! Who may log in here is said by the settings; these commands change what the database knows.
 
-use twinport_wire::mongo::bson::raw::{CStr, RawArrayBuf, cstr};
+use twinport_wire::mongo::bson::raw::{CStr, RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 
 use super::schema::alone;
 use super::{Context, Outcome};
+use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::upstream as sql;
 
 pub(super) async fn create_user(context: &mut Context<'_>) -> Outcome {
-    alone(context, sql::CREATE_USER).await
+    with_roles(context, sql::CREATE_USER).await
 }
 
 pub(super) async fn update_user(context: &mut Context<'_>) -> Outcome {
-    alone(context, sql::UPDATE_USER).await
+    with_roles(context, sql::UPDATE_USER).await
 }
 
 pub(super) async fn drop_user(context: &mut Context<'_>) -> Outcome {
@@ -43,6 +45,36 @@ pub(super) async fn drop_role(context: &mut Context<'_>) -> Outcome {
     alone(context, sql::DROP_ROLE).await
 }
 
+/// Runs a function of the command, in which every role is told with its database, as the extension wants it.
+async fn with_roles(context: &mut Context<'_>, statement: &'static str) -> Outcome {
+    let request = context.request;
+    let body = placed(request.command.body, request.database)?;
+    context.call(statement, &[Some(body.as_bytes())]).await?;
+    Ok(Reply::ok())
+}
+
+/// A role that is a text alone is one of the command's database.
+fn placed(body: &RawDocument, database: &str) -> Result<RawDocumentBuf, Fault> {
+    let mut out = RawDocumentBuf::new();
+    for element in body {
+        let malformed = |error| Fault::new(known::FAILED_TO_PARSE, error);
+        let (key, value) = element.map_err(malformed)?;
+        let ("roles", RawBsonRef::Array(roles)) = (key.as_str(), value) else {
+            out.append(key, value);
+            continue;
+        };
+        let mut placed = RawArrayBuf::new();
+        for role in roles {
+            match role.map_err(malformed)? {
+                RawBsonRef::String(name) => placed.push(rawdoc! { "role": name, "db": database }),
+                other => placed.push(other),
+            }
+        }
+        out.append(key, placed);
+    }
+    Ok(out)
+}
+
 /// The extension leaves a list out that has nothing in it; MongoDB doesn't.
 fn with_list(reply: Reply, name: &CStr) -> Outcome {
     let document = reply.document()?;
@@ -52,4 +84,21 @@ fn with_list(reply: Reply, name: &CStr) -> Outcome {
     let mut document = document.to_owned();
     document.append(name, RawArrayBuf::new());
     Ok(Reply::Document(document))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_without_a_database_is_one_of_the_current() {
+        let body = rawdoc! { "createUser": "ann", "pwd": "x", "roles": ["readWrite", { "role": "read", "db": "b" }, 7] };
+        assert_eq!(
+            placed(&body, "a").unwrap(),
+            rawdoc! { "createUser": "ann", "pwd": "x", "roles": [
+            { "role": "readWrite", "db": "a" }, { "role": "read", "db": "b" }, 7] }
+        );
+        let without = rawdoc! { "updateUser": "ann", "roles": "readWrite" };
+        assert_eq!(placed(&without, "a").unwrap(), without);
+    }
 }
