@@ -143,6 +143,29 @@ async fn the_rust_driver_on_mongo_java_server() -> Result<()> {
         36
     );
     assert_eq!(books.count_documents(doc! {}).await?, 214);
+    // Relations that the database tells of.
+    let database = client.database("library");
+    let marks = doc! { "target": "marks", "kind": "many", "local": "shelf" };
+    database
+        .collection("twinport.models")
+        .insert_one(doc! { "_id": "books", "relations": { "marks": marks } })
+        .await?;
+    database
+        .collection("marks")
+        .insert_one(doc! { "_id": 5, "name": "five" })
+        .await?;
+    let marked = books
+        .find_one(doc! { "shelf": 5 })
+        .comment("@include(marks)");
+    let marked = marked.await?.unwrap_or_default();
+    let five = doc! { "_id": 5, "name": "five" };
+    assert_eq!(marked.get_array("marks")?, &[five.into()]);
+    let unknown = books.find_one(doc! {}).comment("@include(mark)").await;
+    let told = unknown
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    assert!(told.contains("has no relation \"mark\""), "{told}");
     // It is gone, and that is told at once.
     server.kill().await?;
     let gone = books.find_one(doc! {}).await;

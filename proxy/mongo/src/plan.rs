@@ -86,7 +86,15 @@ async fn rewrite(
     };
     let Some(collection) = found.upserts_into() else {
         return match carry_out(&[]) {
-            Err(error) if error.is_undefined_relation() => related(session, request, found).await,
+            Err(error) if error.is_undefined_relation() => {
+                let related = related(session, request, found);
+                match request.bound() {
+                    Some(bound) => tokio::time::timeout(bound, related)
+                        .await
+                        .unwrap_or_else(|_| Err(Fault::timed_out())),
+                    None => related.await,
+                }
+            }
             other => other.map_err(|error| Fault::from(&error)),
         };
     };

@@ -189,7 +189,7 @@ impl Wing {
             Ok(models) => models,
             Err(fault) => {
                 // What schemas say might not be what the models say.
-                denied(
+                unread(
                     &mut relations,
                     &format!("the collection {MODELS} can't be read"),
                     fault,
@@ -211,7 +211,7 @@ impl Wing {
         let collections = match collections {
             Ok(collections) => collections,
             Err(fault) => {
-                denied(&mut relations, "collections can't be listed", fault)?;
+                unread(&mut relations, "collections can't be listed", fault)?;
                 return Ok(relations);
             }
         };
@@ -222,12 +222,21 @@ impl Wing {
     }
 }
 
-/// Notes what a user may not read; other errors are the command's.
-fn denied(relations: &mut Relations, what: &str, fault: Fault) -> Result<(), Fault> {
-    if fault.code != known::UNAUTHORIZED {
+/// Notes what can't be read, so that the settings' relations go on; an error that passes is the command's.
+fn unread(relations: &mut Relations, what: &str, fault: Fault) -> Result<(), Fault> {
+    let busy = [
+        known::OVERLOAD,
+        known::INTERRUPTED,
+        known::MAX_TIME_MS_EXPIRED,
+    ];
+    if fault.may_pass() || busy.contains(&fault.code) {
         return Err(fault);
     }
-    relations.note(None, &format!("{what} by this user ({})", fault.message));
+    let whom = match fault.code {
+        known::UNAUTHORIZED => " by this user",
+        _ => "",
+    };
+    relations.note(None, &format!("{what}{whom} ({})", fault.message));
     Ok(())
 }
 
