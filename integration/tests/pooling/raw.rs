@@ -11,6 +11,8 @@ use twinport_wire::pg::frontend::build;
 pub(crate) struct Raw {
     socket: TcpStream,
     inbound: Vec<u8>,
+    /// The number and the secret by which the client is cancelled.
+    key: Vec<u8>,
     /// What is sent next.
     pub(crate) out: Vec<u8>,
 }
@@ -18,13 +20,19 @@ pub(crate) struct Raw {
 impl Raw {
     /// Connects to a port that lets its clients in without a password.
     pub(crate) async fn connect(port: u16, user: &str, database: &str) -> Result<Self> {
+        Self::asking(port, &["user", user, "database", database]).await
+    }
+
+    /// Connects with these names and values in its startup message.
+    pub(crate) async fn asking(port: u16, words: &[&str]) -> Result<Self> {
         let mut client = Self {
             socket: TcpStream::connect(("127.0.0.1", port)).await?,
             inbound: Vec::new(),
+            key: Vec::new(),
             out: Vec::new(),
         };
         let mut startup = vec![0, 0, 0, 0, 0, 3, 0, 0];
-        for word in ["user", user, "database", database, ""] {
+        for word in words.iter().chain(&[""]) {
             startup.extend_from_slice(word.as_bytes());
             startup.push(0);
         }
@@ -72,13 +80,34 @@ impl Raw {
         self.until(backend::READY_FOR_QUERY).await
     }
 
-    async fn send(&mut self) -> Result<()> {
+    /// Asks for a cancel and waits until it is taken.
+    pub(crate) async fn cancel(&self) -> Result<()> {
+        let mut socket = TcpStream::connect(self.socket.peer_addr()?).await?;
+        let request = [&[0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e], &*self.key].concat();
+        socket.write_all(&request).await?;
+        socket.read_to_end(&mut Vec::new()).await?;
+        Ok(())
+    }
+
+    /// Sends what was built.
+    pub(crate) async fn send(&mut self) -> Result<()> {
         let out = std::mem::take(&mut self.out);
         Ok(self.socket.write_all(&out).await?)
     }
 
     /// The tags of what comes, up to the first with `last`; of an error its SQLSTATE in brackets.
     pub(crate) async fn until(&mut self, last: u8) -> Result<String> {
+        let (tags, closed) = self.hear(Some(last)).await?;
+        ensure!(!closed, "closed after {tags:?}");
+        Ok(tags)
+    }
+
+    /// The tags of what comes until the connection is closed.
+    pub(crate) async fn until_closed(&mut self) -> Result<String> {
+        Ok(self.hear(None).await?.0)
+    }
+
+    async fn hear(&mut self, last: Option<u8>) -> Result<(String, bool)> {
         let mut tags = String::new();
         loop {
             while let Some(frame) = Frame::first(&self.inbound)? {
@@ -88,18 +117,23 @@ impl Raw {
                     let code = Fields::new(frame.body()).code().unwrap_or("?").to_owned();
                     tags.push_str(&format!("[{code}]"));
                 }
+                if tag == backend::BACKEND_KEY_DATA {
+                    self.key = frame.body().to_vec();
+                }
                 self.inbound.drain(..len);
-                if tag == last {
-                    return Ok(tags);
+                if Some(tag) == last {
+                    return Ok((tags, false));
                 }
             }
             let read = tokio::time::timeout(
                 std::time::Duration::from_secs(10),
                 self.socket.read_buf(&mut self.inbound),
             );
-            match read.await {
-                Err(_) => bail!("no answer after {tags:?}"),
-                Ok(count) => ensure!(count? > 0, "closed after {tags:?}"),
+            let Ok(count) = read.await else {
+                bail!("no answer after {tags:?}");
+            };
+            if count? == 0 {
+                return Ok((tags, true));
             }
         }
     }

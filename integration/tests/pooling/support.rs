@@ -28,7 +28,12 @@ impl Scene {
 
     /// With further lines in `[pool]`.
     pub(crate) async fn with(pool: usize, lines: &str) -> Result<Self> {
-        let world = World::start(15).await?;
+        Self::on(15, pool, lines).await
+    }
+
+    /// On a server of this version.
+    pub(crate) async fn on(major: u32, pool: usize, lines: &str) -> Result<Self> {
+        let world = World::start(major).await?;
         let port = Port::trusting(&world, pool, lines).await?;
         let admin = world.server.client("library").await?;
         Ok(Self { port, admin, world })
@@ -59,6 +64,20 @@ impl Scene {
     /// A client that sends what it is told.
     pub(crate) async fn raw(&self) -> Result<Raw> {
         Raw::connect(self.port.address.port, USER, "library").await
+    }
+
+    /// The same, with settings in its startup message.
+    pub(crate) async fn raw_with(&self, options: &str) -> Result<Raw> {
+        let words = ["user", USER, "database", "library", "options", options];
+        Raw::asking(self.port.address.port, &words).await
+    }
+
+    /// Ends the server's processes that run, or last ran, a statement that holds this word.
+    pub(crate) async fn terminate(&self, word: &str) -> Result<()> {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE pid <> pg_backend_pid() AND usename = $1 AND query LIKE '%' || $2 || '%'";
+        self.admin.query(sql, &[&USER, &word]).await?;
+        Ok(())
     }
 
     /// A client whose socket is cut when it has sent this many bytes.

@@ -1,7 +1,8 @@
 //! Cancel keys of our own, and the way of a cancel to the right upstream connection and no other.
 //!
 //! A cancel is forwarded only while the client it names holds a lease, and the connection isn't given to anybody
-//! else until the server has taken the cancel: otherwise it would hit the next client's query.
+//! else until the server has taken the cancel: otherwise it would hit the next client's query. While the client waits
+//! for a lease, a cancel ends its wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,22 +37,48 @@ pub struct Slot {
 
 #[derive(Debug, Default)]
 struct SlotState {
-    target: Option<Arc<Target>>,
+    leads: Leads,
     in_flight: usize,
+}
+
+/// Where a cancel leads.
+#[derive(Debug, Default)]
+enum Leads {
+    /// Nothing runs for the session.
+    #[default]
+    Nowhere,
+    /// The session waits for an upstream connection.
+    ToQueue,
+    /// It waited and was cancelled.
+    Cancelled,
+    /// It holds a lease.
+    To(Arc<Target>),
 }
 
 impl Slot {
     /// The session holds a lease on `target`.
     pub fn arm(&self, target: Arc<Target>) {
-        self.state.lock().target = Some(target);
+        self.state.lock().leads = Leads::To(target);
     }
 
     /// The session's lease is over; whether a cancel is on its way and must be waited for.
     #[must_use]
     pub fn disarm(&self) -> bool {
         let mut state = self.state.lock();
-        state.target = None;
+        state.leads = Leads::Nowhere;
         state.in_flight > 0
+    }
+
+    /// The session waits for a lease from now on; ready when that is cancelled. The wait ends with [`Self::disarm`].
+    pub async fn cancelled(&self) {
+        self.state.lock().leads = Leads::ToQueue;
+        loop {
+            let done = self.done.notified();
+            if matches!(self.state.lock().leads, Leads::Cancelled) {
+                return;
+            }
+            done.await;
+        }
     }
 
     /// Waits until no cancel is on its way.
@@ -65,15 +92,24 @@ impl Slot {
         }
     }
 
-    /// Forwards a cancel if the session holds a lease; whether it did.
+    /// Forwards a cancel if the session holds a lease, and ends its wait if it wants one; whether there was anything
+    /// to cancel.
     pub async fn cancel(&self) -> bool {
         let target = {
             let mut state = self.state.lock();
-            let Some(target) = state.target.clone() else {
-                return false;
-            };
-            state.in_flight += 1;
-            target
+            match &state.leads {
+                Leads::Nowhere => return false,
+                Leads::ToQueue | Leads::Cancelled => {
+                    state.leads = Leads::Cancelled;
+                    self.done.notify_waiters();
+                    return true;
+                }
+                Leads::To(target) => {
+                    let target = Arc::clone(target);
+                    state.in_flight += 1;
+                    target
+                }
+            }
         };
         let landing = Landing(self);
         if let Err(error) = target.server.cancel(target.pid, &target.secret).await {

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use twinport_core::pool::AcquireError;
+use twinport_wire::pg::backend::Report;
 use twinport_wire::pg::backend::build;
-use twinport_wire::pg::backend::{Report, Status};
 
 use crate::connect::ConnectError;
 use crate::upstream::ExchangeError;
@@ -109,6 +109,11 @@ impl Fault {
         }
     }
 
+    /// The client took back what it waited for.
+    pub fn cancelled() -> Self {
+        Self::error("57014", "canceling statement due to user request")
+    }
+
     /// The statement's own time, given by `@timeout`, is over.
     pub fn timed_out(after: std::time::Duration) -> Self {
         Self::error(
@@ -139,13 +144,6 @@ impl Fault {
                 position: self.position,
             },
         );
-        out
-    }
-
-    /// ErrorResponse and ReadyForQuery of an idle session.
-    pub fn to_bytes_ready(&self) -> Vec<u8> {
-        let mut out = self.to_bytes();
-        build::ready_for_query(&mut out, Status::Idle);
         out
     }
 }

@@ -223,15 +223,8 @@ impl Session {
         ) {
             return Unleased::Skip;
         }
-        if let Some(refusing) = &self.refusing {
-            let ends_batch = matches!(
-                tag,
-                frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL
-            );
-            if ends_batch {
-                if let Refusing::With(error) = refusing {
-                    self.to_client.extend_from_slice(error);
-                }
+        if let Some(refusing) = self.refusing {
+            if refusing == Refusing::Message || tag == frontend::SYNC {
                 backend::build::ready_for_query(&mut self.to_client, Status::Idle);
                 self.refusing = None;
             }

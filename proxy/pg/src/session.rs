@@ -13,6 +13,8 @@ use twinport_core::drain::Drain;
 use twinport_core::pool::Lease;
 use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
+use twinport_wire::pg::backend::{Status, build};
+use twinport_wire::pg::frontend;
 
 use crate::buffers::Batch;
 use crate::cancel::Key;
@@ -63,12 +65,13 @@ pub(crate) struct Deadline {
     pub(crate) after: Duration,
 }
 
-/// How requests are answered while there is no upstream to send them to.
+/// What is passed over of the client's messages, with no upstream connection held: it has been told the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusing {
-    /// Every batch up to its end gets this error.
-    With(Vec<u8>),
-    /// The error was sent already; the rest of the batch is skipped.
-    Rest,
+    /// A Query or FunctionCall, alone.
+    Message,
+    /// Whatever comes, up to the Sync.
+    Batch,
 }
 
 /// One client's session.
@@ -195,29 +198,44 @@ impl Session {
                 .is_some_and(|held| held.effects.is_empty())
     }
 
-    /// The upstream connection broke. The session goes on if the client can be told so in step.
-    async fn survive(&mut self, fault: Fault) -> bool {
-        let due = self.replies.ready_owed();
+    /// Whether the upstream connection, should it break now, takes nothing with it but one batch that the client can
+    /// be told of in step.
+    ///
+    /// Where a transaction was open, or may have been opened by a batch before, what follows would run outside of it.
+    /// What earlier batches may have set has not been asked for yet.
+    fn can_be_moved(&self) -> bool {
+        let left = Effects::SETTINGS | Effects::STATE | Effects::LOAD;
+        let batches = self.replies.ready_owed() + usize::from(self.replies.unsynced);
+        let has_next = !self.pending.is_empty() && !self.replies.unsynced;
+        let has_set = self.replies.ready > 0
+            && self
+                .held
+                .as_ref()
+                .is_some_and(|held| held.effects.intersects(left));
         let in_step = !self.replies.is_mid_frame() && self.passing == 0;
-        let was_moved = self.pinned.is_none() && !self.session_mode;
-        let knows = due > 0 || self.replies.unsynced;
+        let outside = self.replies.status == Status::Idle && batches == 1 && !has_next;
+        let is_bound = self.pinned.is_some() || self.session_mode || has_set;
+        in_step && outside && !is_bound
+    }
+
+    /// The upstream connection broke. The session goes on if it has lost nothing by it; otherwise it ends, as it would
+    /// with the server itself.
+    async fn survive(&mut self, fault: Fault) -> bool {
+        let goes_on = self.can_be_moved();
         if let Some(held) = self.held.take() {
             let _ = self.key.slot.disarm();
             self.presence.set_upstream(None);
             held.upstream.close();
         }
-        if !(in_step && was_moved && knows) {
+        if !goes_on {
             self.say_last(&fault).await;
             return false;
         }
-        for _ in 0..due {
-            self.to_client.extend_from_slice(&fault.to_bytes_ready());
-        }
+        self.to_client.extend_from_slice(&fault.to_bytes());
         if self.replies.unsynced {
-            if due == 0 {
-                self.to_client.extend_from_slice(&fault.to_bytes());
-            }
-            self.refusing = Some(Refusing::Rest);
+            self.refusing = Some(Refusing::Batch);
+        } else {
+            build::ready_for_query(&mut self.to_client, Status::Idle);
         }
         self.replies = Replies::default();
         self.to_upstream = Vec::new();
@@ -226,8 +244,14 @@ impl Session {
         true
     }
 
-    /// Answers the batch that is waiting with an error.
+    /// Answers the batch that is waiting with an error: at once, since a client that sent a Flush waits for it.
     pub(crate) fn refuse(&mut self, fault: &Fault) {
-        self.refusing = Some(Refusing::With(fault.to_bytes()));
+        self.to_client.extend_from_slice(&fault.to_bytes());
+        let is_alone = |tag: &u8| matches!(*tag, frontend::QUERY | frontend::FUNCTION_CALL);
+        self.refusing = Some(if self.pending.first().is_some_and(is_alone) {
+            Refusing::Message
+        } else {
+            Refusing::Batch
+        });
     }
 }

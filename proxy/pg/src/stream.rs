@@ -83,9 +83,14 @@ impl Session {
     /// A server that goes says why before it closes: that is better to know than that a write failed.
     fn write_failed(&mut self, error: &io::Error, cx: &mut Context<'_>) -> Poll<Step> {
         self.to_upstream.clear();
-        match self.look_upstream(cx) {
-            Look::Step(step) => Poll::Ready(step),
-            _ => Poll::Ready(Step::UpstreamLost(Fault::upstream_lost(error).into())),
+        loop {
+            match self.look_upstream(cx) {
+                Look::Moved => {}
+                Look::Step(step) => return Poll::Ready(step),
+                Look::Nothing => {
+                    return Poll::Ready(Step::UpstreamLost(Fault::upstream_lost(error).into()));
+                }
+            }
         }
     }
 
@@ -318,13 +323,17 @@ fn write_from(
     Poll::Ready(Ok(()))
 }
 
-/// Writes `bytes` at once and keeps in `left` what the peer does not take.
+/// Writes `bytes` at once and keeps in `left` what the peer does not take, behind what it has not taken before.
 fn write_direct(
     stream: &mut Stream,
     bytes: &[u8],
     left: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> io::Result<()> {
+    if !left.is_empty() {
+        left.extend_from_slice(bytes);
+        return Ok(());
+    }
     let mut rest = bytes;
     while !rest.is_empty() {
         match Pin::new(&mut *stream).poll_write(cx, rest) {
@@ -358,5 +367,28 @@ fn last_word(frame: &[u8]) -> Fault {
             fields.code().unwrap_or("08006"),
             text(b'M').unwrap_or_else(|| "the server closed the connection".to_owned()),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_slow_client_has_not_taken_goes_first() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut stream = Stream::Memory(ours);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut left = b"older, ".to_vec();
+        write_direct(&mut stream, b"newer", &mut left, &mut cx).unwrap();
+        assert_eq!(left, b"older, newer");
+        assert!(write_from(&mut stream, &mut left, &mut cx).is_ready());
+        let mut got = [0; 12];
+        theirs.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"older, newer");
     }
 }

@@ -99,10 +99,15 @@ impl Session {
         self.presence.set_activity(Activity::Waiting);
         let acquired = tokio::select! {
             biased;
-            acquired = self.pool.acquire(&self.settings) => acquired,
+            acquired = self.pool.acquire(&self.settings) => Some(acquired),
+            () = self.key.slot.cancelled() => None,
             () = client_gone(&mut self.client, &mut self.pending) => return None,
         };
+        let _ = self.key.slot.disarm();
         self.presence.set_activity(Activity::Idle);
+        let Some(acquired) = acquired else {
+            return Some(Err(Fault::cancelled()));
+        };
         if matches!(acquired, Err(AcquireError::Closed))
             && !self.wing.drain.is_draining()
             && self.change_pool()
@@ -118,13 +123,35 @@ impl Session {
                 Ok(changed) => self.pool.stats().settings_applied.add(u64::from(changed)),
                 Err(error) => {
                     lease.close();
-                    self.refuse(&settings_refused(&error));
-                    return true;
+                    return self.settings_refused(&error).await;
                 }
             }
         }
         self.hold(lease);
         true
+    }
+
+    /// What the session has set can't be had on another connection. If that is for good (its role is gone), the session
+    /// ends: without those settings its statements would mean something else. Whether it goes on.
+    async fn settings_refused(&mut self, error: &ExchangeError) -> bool {
+        let ExchangeError::Server { code, message, .. } = error else {
+            self.refuse(&Fault::upstream_lost(error));
+            return true;
+        };
+        let fault = Fault::error(
+            code,
+            format_args!("the session's settings can't be applied: {message}"),
+        );
+        let may_pass = ["40", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class));
+        if may_pass {
+            self.refuse(&fault);
+        } else {
+            let fault = fault.hint("Connect again, and set what the session needs.");
+            self.say_last(&fault).await;
+        }
+        may_pass
     }
 
     /// From here on the session speaks on this connection.
@@ -416,16 +443,6 @@ async fn look_back(
         settings: Overrides::from_pairs(settings),
         pin: (!reasons.is_empty()).then(|| reasons.join(", ").into()),
     })
-}
-
-fn settings_refused(error: &ExchangeError) -> Fault {
-    match error {
-        ExchangeError::Server { code, message, .. } => Fault::error(
-            code,
-            format_args!("the session's settings can't be applied: {message}"),
-        ),
-        error => Fault::upstream_lost(error),
-    }
 }
 
 /// An exchange of our own, within a bound.

@@ -1,0 +1,99 @@
+//! Why a session keeps its lease beyond its transactions.
+
+use std::sync::Arc;
+
+use twinport_rewriter::scan::Effects;
+
+/// Why a lease outlives its transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pinned {
+    /// It does not.
+    No,
+    /// The session holds what can't be moved to another connection.
+    By {
+        /// What that is, for people.
+        reason: Arc<str>,
+        /// What of it the server can't be asked for, and so stays.
+        lasting: Effects,
+    },
+    /// The server could not be asked what the session has left. It is asked again once the client has got another
+    /// answer.
+    Unknown {
+        /// What may have been left.
+        effects: Effects,
+        /// How many answers the client had got by then.
+        ready: usize,
+    },
+}
+
+impl Pinned {
+    /// Whether it does not.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::No
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_some(&self) -> bool {
+        !self.is_none()
+    }
+
+    /// Whether the server is to be asked again, now that the client has got so many answers.
+    pub(crate) fn is_to_be_asked(&self, now: usize) -> bool {
+        matches!(self, Self::Unknown { ready, .. } if *ready != now)
+    }
+
+    /// What is to be asked for after statements with these effects, given what is known already.
+    pub(crate) fn to_ask(&self, effects: Effects) -> Effects {
+        let effects = match self {
+            Self::Unknown { effects: open, .. } => effects | *open,
+            _ => effects,
+        };
+        // Reasons are asked for all together, or not at all.
+        if effects.intersects(Effects::STATE | Effects::LOAD) {
+            effects | Effects::STATE | self.lasting()
+        } else {
+            effects
+        }
+    }
+
+    fn lasting(&self) -> Effects {
+        match self {
+            Self::By { lasting, .. } => *lasting,
+            _ => Effects::NONE,
+        }
+    }
+
+    /// What is to be said of it.
+    pub(crate) fn reason(&self) -> Option<Arc<str>> {
+        match self {
+            Self::No => None,
+            Self::By { reason, .. } => Some(Arc::clone(reason)),
+            Self::Unknown { .. } => Some("unknown state".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_asked_is_asked_with_the_next_answer() {
+        let unknown = Pinned::Unknown {
+            effects: Effects::SETTINGS,
+            ready: 3,
+        };
+        assert!(!unknown.is_to_be_asked(3) && unknown.is_to_be_asked(4));
+        assert_eq!(unknown.to_ask(Effects::NONE), Effects::SETTINGS);
+    }
+
+    #[test]
+    fn a_loaded_library_stays() {
+        let loaded = Pinned::By {
+            reason: "LOAD".into(),
+            lasting: Effects::LOAD,
+        };
+        assert!(loaded.to_ask(Effects::STATE).contains(Effects::LOAD));
+        assert_eq!(loaded.to_ask(Effects::SETTINGS), Effects::SETTINGS);
+    }
+}
