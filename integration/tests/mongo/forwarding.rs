@@ -19,6 +19,8 @@ use super::support::{code, labels, session};
 mod login;
 #[path = "forwarding/lost.rs"]
 mod lost;
+#[path = "forwarding/passing.rs"]
+mod passing;
 #[path = "forwarding/replica_set.rs"]
 mod replica_set;
 

@@ -104,6 +104,14 @@ impl Raw {
         Ok(Message::decode(&frame)?.body.to_owned())
     }
 
+    /// Reads bytes as they are.
+    pub(crate) async fn take(&mut self, count: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let read = tokio::time::timeout(BOUND, self.stream.read_exact(&mut bytes)).await;
+        read.context("too little came")??;
+        Ok(bytes)
+    }
+
     /// Runs a command; the answer may be an error.
     pub(crate) async fn ask(&mut self, body: &RawDocument) -> Result<RawDocumentBuf> {
         self.send(body).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use twinport_wire::mongo::bson::oid::ObjectId;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
@@ -36,6 +37,10 @@ pub(crate) enum Act {
     Reply(RawDocumentBuf),
     /// Answers after a while.
     Late(Duration, RawDocumentBuf),
+    /// Sends half of an answer, and the other half when told.
+    Halves(Arc<Notify>, RawDocumentBuf),
+    /// Sends half of an answer and closes the connection.
+    Half(RawDocumentBuf),
     /// Closes the connection.
     Drop,
 }
@@ -46,6 +51,8 @@ pub(crate) struct Heard {
     pub(crate) name: String,
     pub(crate) body: RawDocumentBuf,
     pub(crate) flags: u32,
+    /// How many documents came beside the body.
+    pub(crate) documents: usize,
     pub(crate) compressed: bool,
     /// The number of the connection that it came by.
     pub(crate) connection: usize,
@@ -63,6 +70,8 @@ struct Script {
     sessions: bool,
     handler: Handler,
     heard: Vec<Heard>,
+    /// A connection that brings a longer message is closed in its middle.
+    most: usize,
 }
 
 /// A server. Gone when dropped.
@@ -70,6 +79,7 @@ pub(crate) struct Scripted {
     pub(crate) place: SocketAddr,
     script: Arc<Mutex<Script>>,
     open: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -95,13 +105,16 @@ impl Scripted {
             sessions: true,
             handler: Box::new(|_| None),
             heard: Vec::new(),
+            most: MAX_LENGTH,
         }));
-        let open = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(accept(listener, Arc::clone(&script), Arc::clone(&open)));
+        let (open, received) = (Arc::default(), Arc::default());
+        let counters = (Arc::clone(&open), Arc::clone(&received));
+        let task = tokio::spawn(accept(listener, Arc::clone(&script), counters));
         Ok(Self {
             place,
             script,
             open,
+            received,
             task,
         })
     }
@@ -153,23 +166,36 @@ impl Scripted {
         heard.cloned().collect()
     }
 
+    /// Closes connections in the middle of messages of more bytes.
+    pub(crate) fn takes_at_most(&self, most: usize) {
+        self.script().most = most;
+    }
+
+    /// How many bytes have come.
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::SeqCst)
+    }
+
     /// How many connections are open that have run a command.
     pub(crate) fn connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 }
 
-async fn accept(listener: TcpListener, script: Arc<Mutex<Script>>, open: Arc<AtomicUsize>) {
+/// Of open connections, and of bytes.
+type Counters = (Arc<AtomicUsize>, Arc<AtomicUsize>);
+
+async fn accept(listener: TcpListener, script: Arc<Mutex<Script>>, counters: Counters) {
     let mut clients = tokio::task::JoinSet::new();
     let mut number = 0;
     while let Ok((stream, _)) = listener.accept().await {
         number += 1;
-        let (script, open) = (Arc::clone(&script), Arc::clone(&open));
+        let (script, counters) = (Arc::clone(&script), counters.clone());
         let place = listener.local_addr().map(|at| at.to_string());
         clients.spawn(async move {
             let place = place.unwrap_or_default();
             // The end of a connection is no failure.
-            let _ = serve(stream, &script, &open, number, &place).await;
+            let _ = serve(stream, &script, &counters, number, &place).await;
         });
     }
 }
@@ -186,13 +212,15 @@ impl Drop for Counted<'_> {
 async fn serve(
     mut stream: TcpStream,
     script: &Mutex<Script>,
-    open: &AtomicUsize,
+    (open, received): &Counters,
     connection: usize,
     place: &str,
 ) -> Result<()> {
     let mut counted = None;
     loop {
-        let (request, heard) = read(&mut stream, connection).await?;
+        let most = script.lock().unwrap_or_else(PoisonError::into_inner).most;
+        let bytes = message(&mut stream, most, received).await?;
+        let (request, heard) = read(&bytes, connection)?;
         let act = {
             let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
             match heard.name.as_str() {
@@ -208,8 +236,18 @@ async fn serve(
             open.fetch_add(1, Ordering::SeqCst);
             counted = Some(Counted(open));
         }
+        let mut pause = None;
         let answer = match act {
             Act::Reply(answer) => answer,
+            Act::Halves(told, answer) => {
+                pause = Some(told);
+                answer
+            }
+            Act::Half(answer) => {
+                let mut out = Vec::new();
+                build::reply(&mut out, 1, request, &answer);
+                return Ok(stream.write_all(&out[..out.len() / 2]).await?);
+            }
             Act::Late(time, answer) => {
                 let gone = async { matches!(stream.peek(&mut [0]).await, Ok(0) | Err(_)) };
                 tokio::select! {
@@ -222,19 +260,35 @@ async fn serve(
         if heard.flags & 2 == 0 {
             let mut out = Vec::new();
             build::reply(&mut out, 1, request, &answer);
-            stream.write_all(&out).await?;
+            let (first, second) = out.split_at(pause.as_ref().map_or(0, |_| out.len() / 2));
+            stream.write_all(first).await?;
+            if let Some(told) = pause {
+                told.notified().await;
+            }
+            stream.write_all(second).await?;
         }
     }
 }
 
-async fn read(stream: &mut TcpStream, connection: usize) -> Result<(i32, Heard)> {
-    let mut bytes = vec![0; 16];
+/// Reads a message, counting its bytes as they come.
+async fn message(stream: &mut TcpStream, most: usize, received: &AtomicUsize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
     stream.read_exact(&mut bytes).await?;
-    let length = i32::from_le_bytes(*bytes.first_chunk().context("a header")?);
-    bytes.resize(usize::try_from(length)?, 0);
-    let rest = bytes.get_mut(16..).context("a body")?;
-    stream.read_exact(rest).await?;
-    let mut frame = Frame::first(&bytes)?.context("a whole message")?;
+    let length = u32::from_le_bytes(*bytes.first_chunk().context("a length")?) as usize;
+    received.fetch_add(4, Ordering::SeqCst);
+    while bytes.len() < length {
+        let missing = (length - bytes.len()) as u64;
+        let read = (&mut *stream).take(missing).read_buf(&mut bytes).await?;
+        received.fetch_add(read, Ordering::SeqCst);
+        if read == 0 || bytes.len() > most {
+            bail!("it is gone, or too much");
+        }
+    }
+    Ok(bytes)
+}
+
+fn read(bytes: &[u8], connection: usize) -> Result<(i32, Heard)> {
+    let mut frame = Frame::first(bytes)?.context("a whole message")?;
     let compressed = frame.header.op_code == OP_COMPRESSED;
     let mut room = Vec::new();
     if compressed {
@@ -247,6 +301,10 @@ async fn read(stream: &mut TcpStream, connection: usize) -> Result<(i32, Heard)>
         name: first?.0.as_str().to_owned(),
         body: message.body.to_owned(),
         flags: message.flags,
+        documents: message
+            .sequences()
+            .map(|each| each.documents().count())
+            .sum(),
         compressed,
         connection,
     };

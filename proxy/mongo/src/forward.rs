@@ -1,6 +1,6 @@
 //! MongoDB behind the port: messages are forwarded to its servers over pooled connections.
 //!
-//! [`relay::relay`] is a request's way. Which server it goes to is said by `topology`, which looks after them,
+//! [`relay::relay`] is a request's way, `passing` that of an answer that goes on while it comes. Which server it goes to is said by `topology`, which looks after them,
 //! and `select`, which chooses; `server` has their connections, `connection` and `login` open them; `pins` and
 //! `cursor` know what can't leave the server where it began.
 
@@ -24,15 +24,18 @@ mod cursor;
 mod description;
 mod login;
 mod outgoing;
+mod passing;
 mod pins;
 mod relay;
+mod seen;
 mod select;
 mod server;
 mod topology;
 
 pub(crate) use connection::Received;
 pub(crate) use cursor::dismiss;
-pub(crate) use relay::relay;
+pub(crate) use passing::Passing;
+pub(crate) use relay::{passes, relay};
 
 use description::Kind;
 use pins::{Left, Pins};

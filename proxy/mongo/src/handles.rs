@@ -91,8 +91,8 @@ pub(crate) struct Cursors {
 }
 
 /// A cursor while a getMore has it; dropped, it is gone.
-pub(crate) struct Borrowed<'a> {
-    cursors: &'a Cursors,
+pub(crate) struct Borrowed {
+    cursors: Arc<Cursors>,
     cursor: Option<Box<Cursor>>,
     id: i64,
 }
@@ -114,24 +114,32 @@ impl Cursors {
         Ok(())
     }
 
-    /// As [`Cursors::keep`], under another number if this one is taken: servers don't know of one another's.
-    pub(crate) fn keep_renamed(
-        &self,
-        mut cursor: Cursor,
-        most: usize,
-    ) -> Result<i64, (Box<Cursor>, Fault)> {
-        {
-            let places = self.places.lock();
-            while places.contains_key(&cursor.id) {
-                cursor.id = rand::random_range(1..i64::MAX);
-            }
+    /// As [`Cursors::keep`]; what is there already is never replaced.
+    pub(crate) fn keep_new(&self, cursor: Cursor, most: usize) -> Result<(), (Box<Cursor>, Fault)> {
+        if self.places.lock().contains_key(&cursor.id) {
+            let fault = Fault::new(known::INTERNAL_ERROR, "the cursor's number is taken");
+            return Err((Box::new(cursor), fault));
         }
-        let id = cursor.id;
-        self.keep(cursor, most).map(|()| id)
+        self.keep(cursor, most)
+    }
+
+    /// A number for a cursor that has this one on its server: another if it is taken, for servers don't know of
+    /// one another's.
+    pub(crate) fn number_for(&self, mut id: i64) -> i64 {
+        let places = self.places.lock();
+        while places.contains_key(&id) {
+            id = rand::random_range(1..i64::MAX);
+        }
+        id
+    }
+
+    /// Whether no more can be kept.
+    pub(crate) fn is_full(&self, most: usize) -> bool {
+        self.places.lock().len() >= most
     }
 
     /// Takes a cursor for a getMore.
-    pub(crate) fn borrow(&self, id: i64, user: &str) -> Result<Borrowed<'_>, Fault> {
+    pub(crate) fn borrow(self: &Arc<Self>, id: i64, user: &str) -> Result<Borrowed, Fault> {
         let mut places = self.places.lock();
         let Some(place) = places.get_mut(&id) else {
             return Err(not_found(id));
@@ -147,7 +155,7 @@ impl Cursors {
         }
         match std::mem::replace(place, Place::Busy(owner)) {
             Place::Waiting(cursor, _) => Ok(Borrowed {
-                cursors: self,
+                cursors: Arc::clone(self),
                 cursor: Some(cursor),
                 id,
             }),
@@ -273,7 +281,7 @@ impl Cursors {
     }
 }
 
-impl Borrowed<'_> {
+impl Borrowed {
     pub(crate) fn cursor(&mut self) -> Option<&mut Cursor> {
         self.cursor.as_deref_mut()
     }
@@ -292,7 +300,7 @@ impl Borrowed<'_> {
     }
 }
 
-impl Drop for Borrowed<'_> {
+impl Drop for Borrowed {
     fn drop(&mut self) {
         match self.cursor.take() {
             // The server still has it, and it is to be closed there with the rest of its client's.

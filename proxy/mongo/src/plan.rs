@@ -6,7 +6,7 @@ use twinport_wire::mongo::{Command, document};
 
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
-use crate::request::Request;
+use crate::request::{Request, documents};
 use crate::session::Session;
 
 /// The sections that commands have: each command one of them at most.
@@ -21,6 +21,10 @@ pub(crate) async fn directives(
     // An `explain` may have its comment inside.
     if command.comment.is_none() && command.name != "explain" {
         return Ok(None);
+    }
+    if let (Some(message), Some(_)) = (&request.message, session.wing.cluster()) {
+        // What is only forwarded nobody has looked into yet.
+        documents(message).map_err(|error| Fault::protocol(&error))?;
     }
     let sections: Vec<Sequence<'_>> = SECTIONS
         .into_iter()
@@ -163,6 +167,11 @@ impl Rewritten {
     pub(crate) fn sequence(&self) -> Option<(&'static str, &[u8])> {
         let (name, bytes) = self.sequence.as_ref()?;
         Some((name, bytes))
+    }
+
+    /// Whether the answer is the client's as it is.
+    pub(crate) fn keeps_its_answer(&self) -> bool {
+        matches!(self.answer, Answer::AsItIs)
     }
 
     /// The answer as the client's own command has it.

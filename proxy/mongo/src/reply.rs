@@ -9,7 +9,7 @@ use twinport_wire::mongo::frame::Frame;
 use twinport_wire::mongo::{message, query};
 
 use crate::fault::{Fault, codes, duplicate, known};
-use crate::forward::Received;
+use crate::forward::{Passing, Received};
 
 /// What a command is answered with.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) enum Reply {
     Row(Rows, usize),
     /// A message that a server has sent, as it came.
     Upstream(Received),
+    /// One that goes on while it comes.
+    Passing(Box<Passing>),
     /// The connection is closed instead.
     HangUp,
 }
@@ -43,7 +45,7 @@ impl Reply {
     pub(crate) fn document(&self) -> Result<&RawDocument, Fault> {
         match self {
             Self::Document(document) => Ok(document),
-            Self::HangUp => Err(no_answer()),
+            Self::HangUp | Self::Passing(_) => Err(no_answer()),
             Self::Row(rows, column) => {
                 let bytes = rows.get(0, *column).unwrap_or_default();
                 document::document(bytes).map_err(|_| no_answer())
@@ -75,6 +77,8 @@ pub(crate) enum Answer {
     /// It asked for none.
     Nothing,
     Message(Vec<u8>),
+    /// It goes on while it comes, under this number, as the answer to that.
+    Passing(Box<Passing>, i32, i32),
     /// The connection ends with it.
     Last(Vec<u8>),
 }
@@ -84,7 +88,7 @@ impl Answer {
     pub(crate) fn ending(self) -> Self {
         match self {
             Self::Message(bytes) | Self::Last(bytes) => Self::Last(bytes),
-            Self::Nothing => Self::Last(Vec::new()),
+            Self::Nothing | Self::Passing(..) => Self::Last(Vec::new()),
         }
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use twinport_core::clients::Activity;
 use twinport_core::sql::{Connection, Identity, Pending, Rows, SqlError};
-use twinport_wire::mongo::bson::RawDocument;
-use twinport_wire::mongo::compressed::{Compressed, is_never_compressed};
+use twinport_wire::mongo::compressed::is_never_compressed;
 use twinport_wire::mongo::document::{MAX_DEPTH, validate};
-use twinport_wire::mongo::frame::{OP_COMPRESSED, OP_QUERY};
-use twinport_wire::mongo::query::Query;
+use twinport_wire::mongo::message::MORE_TO_COME;
+use twinport_wire::mongo::message::opening::Opening;
 use twinport_wire::mongo::{Command, Frame, Message};
 
 use crate::fault::{Fault, known};
@@ -23,6 +22,7 @@ mod duplicate;
 mod explain;
 mod local_sessions;
 mod login;
+mod opened;
 mod query;
 mod rules;
 mod schema;
@@ -32,20 +32,13 @@ mod table;
 mod testing;
 mod users;
 
+pub(crate) use opened::{Begun, Rest, documents};
+
+use opened::Opened;
 use table::Entry;
 
 /// What a handler gives.
 pub(crate) type Outcome = Result<Reply, Fault>;
-
-/// A message before its command is read.
-struct Opened<'a> {
-    way: Way,
-    body: &'a RawDocument,
-    message: Option<Message<'a>>,
-    frame: Frame<'a>,
-    /// OP_QUERY names it outside of the command.
-    database: Option<&'a str>,
-}
 
 /// A command with what belongs to it.
 pub(crate) struct Request<'a> {
@@ -56,6 +49,10 @@ pub(crate) struct Request<'a> {
     pub(crate) frame: Option<Frame<'a>>,
     /// In place of the message's section, after a rewrite.
     pub(crate) sequence: Option<(&'a str, &'a [u8])>,
+    /// In place of the message, where it goes on while it comes.
+    pub(crate) begun: Option<Begun<'a>>,
+    /// Whether its answer may go on while it comes: nobody has to look into it, or to compress it.
+    pub(crate) passes: bool,
 }
 
 impl<'a> Request<'a> {
@@ -72,7 +69,9 @@ impl<'a> Request<'a> {
 
     /// Whether the client wants no answer.
     pub(crate) fn is_silent(&self) -> bool {
-        self.message.is_some_and(|message| message.more_to_come())
+        let begun = self.begun.as_ref().map(|begun| begun.opening.flags);
+        let flags = self.message.map(|message| message.flags).or(begun);
+        flags.is_some_and(|flags| flags & MORE_TO_COME != 0)
     }
 
     /// The whole command.
@@ -125,12 +124,43 @@ pub(crate) struct Context<'a> {
 }
 
 impl Session {
-    /// Handles a message.
-    pub(crate) async fn answer(&mut self, bytes: &[u8]) -> Answer {
+    /// Whether a request goes on while it comes: it is forwarded, and nobody here has to see all of it.
+    pub(crate) fn passes(&self, opening: &Opening<'_>) -> bool {
+        let Some(cluster) = self.wing.cluster() else {
+            return false;
+        };
+        let plain = cluster.settings.compressors.is_empty() && !self.wing.fail_points.armed();
+        let valid = validate(opening.body.as_bytes(), MAX_DEPTH).is_ok();
+        let Ok(command) = Command::read(opening.body) else {
+            return false;
+        };
+        let known = self.identity().is_some();
+        plain
+            && valid
+            && known
+            && command.comment.is_none()
+            && table::forwarded(command.name, known).relays
+            && crate::forward::passes(command.name)
+    }
+
+    /// Whether answers may go on while they come: nobody here has to see all of one, and what it opens has room.
+    fn answers_pass(&self, way: Way) -> bool {
+        let wing = &self.wing;
+        way.compressor.is_none()
+            && !wing.fail_points.armed()
+            && !wing.cursors.is_full(wing.current().mongo.max_cursors)
+    }
+
+    /// Handles a message, or one that has begun and whose rest follows.
+    pub(crate) async fn answer(&mut self, bytes: &[u8], rest: Option<Rest>) -> Answer {
         let mut room = Vec::new();
         // What is compressed counts by what it becomes.
         let limit = self.limit();
-        let opened = match open(bytes, &mut room, limit) {
+        let opened = match rest {
+            Some(rest) => Opened::begin(bytes, rest),
+            None => Opened::read(bytes, &mut room, limit, self.wing.cluster().is_none()),
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::info!(peer = self.presence().peer, %error, "malformed message");
@@ -164,7 +194,10 @@ impl Session {
         if matches!(outcome, Ok(Reply::HangUp)) {
             return Answer::Nothing.ending();
         }
-        let outcome = outcome.and_then(|reply| reply.into_message(way, number));
+        let outcome = match outcome {
+            Ok(Reply::Passing(passing)) => return Answer::Passing(passing, number, way.request),
+            outcome => outcome.and_then(|reply| reply.into_message(way, number)),
+        };
         Answer::Message(outcome.unwrap_or_else(|fault| build(way, number, &fault.to_document())))
     }
 
@@ -173,11 +206,13 @@ impl Session {
         let entry = self.entry(command.name)?;
         self.authorize(entry, command.name, opened)?;
         let request = Request {
-            database: database(&command, opened)?,
+            database: opened.database(&command)?,
             command,
             message: opened.message,
-            frame: opened.message.map(|_| opened.frame),
+            frame: opened.frame,
             sequence: None,
+            begun: opened.begun.clone(),
+            passes: self.answers_pass(opened.way),
         };
         if self.wing.fail_points.armed() {
             return self.fail(entry, &request).await;
@@ -205,6 +240,8 @@ impl Session {
             message: None,
             frame: None,
             sequence: rewritten.sequence(),
+            begun: None,
+            passes: request.passes && rewritten.keeps_its_answer(),
         };
         let reply = self.execute(entry, &changed).await?;
         rewritten.reshape(reply)
@@ -417,71 +454,4 @@ async fn within_bound<T>(
         Err(Ended::Failed(error)) => Err(error.into()),
         Err(Ended::Late) => Err(Fault::timed_out()),
     }
-}
-
-/// Takes a message apart; what was compressed is put into `room`.
-fn open<'a>(
-    bytes: &'a [u8],
-    room: &'a mut Vec<u8>,
-    limit: usize,
-) -> Result<Opened<'a>, twinport_wire::Error> {
-    let incomplete = || twinport_wire::Error::expected("a whole message");
-    let outer = Frame::first(bytes)?.ok_or_else(incomplete)?;
-    let (frame, compressor) = if outer.header.op_code == OP_COMPRESSED {
-        let compressed = Compressed::decode(&outer, limit)?;
-        compressed.decompress(room)?;
-        let inner = Frame::first(room)?.ok_or_else(incomplete)?;
-        (inner, Some(compressed.compressor))
-    } else {
-        (outer, None)
-    };
-    let mut way = Way {
-        request: frame.header.request_id,
-        legacy: frame.header.op_code == OP_QUERY,
-        compressor,
-        silent: false,
-    };
-    if way.legacy {
-        let query = Query::decode(&frame)?;
-        validate(query.body.as_bytes(), MAX_DEPTH)?;
-        return Ok(Opened {
-            way,
-            body: query.body,
-            message: None,
-            frame,
-            database: Some(query.database),
-        });
-    }
-    let message = Message::decode(&frame)?;
-    way.silent = message.more_to_come();
-    validate(message.body.as_bytes(), MAX_DEPTH)?;
-    for sequence in message.sequences() {
-        for document in sequence.documents() {
-            validate(document?.as_bytes(), MAX_DEPTH)?;
-        }
-    }
-    Ok(Opened {
-        way,
-        body: message.body,
-        message: Some(message),
-        frame,
-        database: None,
-    })
-}
-
-fn database<'a>(command: &Command<'a>, opened: &Opened<'a>) -> Result<&'a str, Fault> {
-    let name = command.database.or(opened.database).ok_or_else(|| {
-        Fault::new(
-            known::FAILED_TO_PARSE,
-            "OP_MSG requests require a $db argument",
-        )
-    })?;
-    let bad = |c: char| matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '\0');
-    if name.is_empty() || name.len() > 63 || (name.contains(bad) && name != "$external") {
-        return Err(Fault::new(
-            known::INVALID_NAMESPACE,
-            format_args!("Invalid database name: '{name}'"),
-        ));
-    }
-    Ok(name)
 }

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
 use twinport_core::clients::{Activity, Bounds, Presence};
 use twinport_core::sql::{Connection, Identity};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument};
 use twinport_wire::mongo::compressed::Compressor;
 use twinport_wire::mongo::frame::MAX_LENGTH;
+use twinport_wire::mongo::message::opening::Opening;
 
 use crate::auth::Exchange;
 use crate::fault::Fault;
 use crate::login;
 use crate::reply::Answer;
-use crate::stream::{Broken, Channel};
+use crate::request::Rest;
+use crate::stream::{Broken, Channel, Incoming, WHOLE};
 use crate::wing::Wing;
 
 /// Bytes of a message from somebody who has not logged in: `hello` and the login are far below.
@@ -77,15 +80,25 @@ impl Session {
     /// Serves the client until it goes.
     pub(crate) async fn run(mut self, mut channel: Channel) {
         let mut heard = false;
-        while let Some(message) = self.listen(&mut channel, heard).await {
+        while let Some(Incoming { bytes, mut rest }) = self.next(&mut channel, heard).await {
             heard = true;
+            let (coming, pieces) = rest.as_mut().map_or((None, None), |rest| {
+                let (taker, pieces) = mpsc::channel(1);
+                let pieces = Rest::new(pieces, rest.left());
+                (Some((rest, taker)), Some(pieces))
+            });
             let answered = tokio::select! {
                 biased;
-                answered = self.answer(&message) => answered,
+                answered = self.answer(&bytes, pieces) => answered,
                 // Dropped, the request cancels what it has running.
-                () = channel.gone() => break,
+                () = channel.attend(coming) => break,
             };
-            drop(message);
+            drop(bytes);
+            if let Some(mut rest) = rest
+                && channel.skip(&mut rest).await.is_err()
+            {
+                break;
+            }
             self.presence.set_activity(Activity::Idle);
             self.presence.set_upstream(None);
             match self.send(&mut channel, answered).await {
@@ -103,8 +116,32 @@ impl Session {
         self.wing.dismiss(left);
     }
 
-    /// The next message; `None` ends the session.
-    async fn listen(&mut self, channel: &mut Channel, heard: bool) -> Option<Vec<u8>> {
+    /// The next message, or its beginning if that is enough; `None` ends the session.
+    async fn next(&mut self, channel: &mut Channel, heard: bool) -> Option<Incoming> {
+        let whole = match self.wing.cluster() {
+            Some(_) if self.identity().is_some() => WHOLE,
+            _ => usize::MAX,
+        };
+        let incoming = self.listen(channel, heard, whole).await?;
+        if incoming.rest.is_none() {
+            return Some(incoming);
+        }
+        if let Ok(Some(opening)) = Opening::read(&incoming.bytes)
+            && self.passes(&opening)
+        {
+            return Some(incoming);
+        }
+        channel.put_back(incoming.bytes);
+        self.listen(channel, heard, usize::MAX).await
+    }
+
+    /// The next message, as [`Channel::message`] gives it.
+    async fn listen(
+        &mut self,
+        channel: &mut Channel,
+        heard: bool,
+        whole: usize,
+    ) -> Option<Incoming> {
         let limit = self.limit();
         let bound = {
             let current = self.wing.current();
@@ -125,7 +162,7 @@ impl Session {
         };
         let read = tokio::select! {
             biased;
-            read = channel.message(limit) => read,
+            read = channel.message(limit, whole) => read,
             () = draining => return None,
             () = silence => return None,
         };
@@ -148,12 +185,16 @@ impl Session {
     }
 
     async fn send(&mut self, channel: &mut Channel, answer: Answer) -> Next {
-        let sent = match &answer {
-            Answer::Nothing => Ok(()),
-            Answer::Message(bytes) | Answer::Last(bytes) => channel.send(bytes).await,
+        let (sent, last) = match answer {
+            Answer::Nothing => (Ok(()), false),
+            Answer::Message(bytes) => (channel.send(&bytes).await, false),
+            Answer::Passing(passing, number, to) => {
+                (passing.pass(channel, number, to).await, false)
+            }
+            Answer::Last(bytes) => (channel.send(&bytes).await, true),
         };
-        match answer {
-            Answer::Nothing | Answer::Message(_) if sent.is_ok() => Next::Go,
+        match sent {
+            Ok(()) if !last => Next::Go,
             _ => Next::End,
         }
     }

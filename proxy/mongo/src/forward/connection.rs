@@ -17,10 +17,15 @@ use twinport_core::tls::ClientTls;
 use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf, rawdoc};
 use twinport_wire::mongo::compressed::{self, Compressed, Compressor};
 use twinport_wire::mongo::frame::{self, Frame, MAX_LENGTH, OP_COMPRESSED};
+use twinport_wire::mongo::message::answer::{self, Answer};
 use twinport_wire::mongo::message::build::{self, PREFIX};
 use twinport_wire::mongo::message::{EXHAUST_ALLOWED, Message};
 
 use super::description::Description;
+use crate::request::Rest;
+use crate::stream::WHOLE;
+
+const ANOTHER: &str = "the server answered another question";
 
 /// How a message goes out: what stands before its sections, and these.
 pub(crate) type Parts<'a> = ([u8; PREFIX], &'a [u8]);
@@ -44,6 +49,29 @@ pub(crate) enum Lost {
     Wire(#[from] twinport_wire::Error),
     #[error("{0}")]
     Protocol(&'static str),
+}
+
+/// An answer, or how a long one begins.
+pub(crate) enum Arrived {
+    Whole(Received),
+    Begun(Begun),
+}
+
+/// The beginning of an answer, and what reads it as it passes.
+pub(crate) struct Begun {
+    pub(crate) answer: Answer,
+    /// What has come of it.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Arrived {
+    /// All of it, from where nothing else was wanted.
+    pub(crate) fn whole(self) -> Result<Received, Lost> {
+        match self {
+            Self::Whole(received) => Ok(received),
+            Self::Begun(_) => Err(Lost::Protocol("half a message")),
+        }
+    }
 }
 
 /// An answer, whole and not compressed; it holds an OP_MSG.
@@ -157,9 +185,36 @@ impl Connection {
         self.stream.flush().await
     }
 
+    /// Sends the beginning of a message, then its rest as it comes.
+    pub(crate) async fn send_begun(&mut self, parts: Parts<'_>, rest: &Rest) -> Result<(), Lost> {
+        let mut pieces = rest.take().ok_or(Lost::Protocol("it was sent before"))?;
+        self.send_parts(parts).await?;
+        let mut missing = rest.len;
+        while let Some(piece) = pieces.recv().await {
+            self.stream.write_all(&piece).await?;
+            missing = missing.saturating_sub(piece.len());
+        }
+        if missing > 0 {
+            return Err(Lost::Protocol("the client's message broke off"));
+        }
+        Ok(self.stream.flush().await?)
+    }
+
     /// The answer to the request of this number.
     pub(crate) async fn receive(&mut self, number: i32) -> Result<Received, Lost> {
-        let mut bytes = self.message().await?;
+        self.arrive(number, usize::MAX).await?.whole()
+    }
+
+    /// As [`Connection::receive`], or the beginning of an answer of more than `whole` bytes.
+    pub(crate) async fn arrive(&mut self, number: i32, whole: usize) -> Result<Arrived, Lost> {
+        let mut bytes = match self.message(whole).await? {
+            (bytes, None) => bytes,
+            (bytes, Some(begun)) if begun.header.response_to == number => {
+                let answer = begun.answer;
+                return Ok(Arrived::Begun(Begun { answer, bytes }));
+            }
+            _ => return Err(Lost::Protocol(ANOTHER)),
+        };
         let frame = Frame::first(&bytes)?.ok_or(Lost::Protocol("half a message"))?;
         if frame.header.op_code == OP_COMPRESSED {
             let mut room = Vec::new();
@@ -169,12 +224,12 @@ impl Connection {
         let frame = Frame::first(&bytes)?.ok_or(Lost::Protocol("half a message"))?;
         let message = Message::decode(&frame)?;
         if message.response_to != number {
-            return Err(Lost::Protocol("the server answered another question"));
+            return Err(Lost::Protocol(ANOTHER));
         }
         if message.more_to_come() {
             return Err(Lost::Protocol("the server says more than it was asked"));
         }
-        Ok(Received { bytes })
+        Ok(Arrived::Whole(Received { bytes }))
     }
 
     /// Waits until a request that wants no answer has been run, by asking something after it. Some servers answer
@@ -187,39 +242,57 @@ impl Connection {
         self.stream.write_all(&out).await?;
         self.stream.flush().await?;
         loop {
-            let bytes = self.message().await?;
+            let (bytes, _) = self.message(usize::MAX).await?;
             let frame = Frame::first(&bytes)?.ok_or(Lost::Protocol("half a message"))?;
             match frame.header.response_to {
                 answered if answered == number => return Ok(()),
                 answered if answered == silent => {}
-                _ => return Err(Lost::Protocol("the server answered another question")),
+                _ => return Err(Lost::Protocol(ANOTHER)),
             }
         }
     }
 
-    /// A whole message, read into the place where it stays.
-    async fn message(&mut self) -> Result<Vec<u8>, Lost> {
-        let header = loop {
-            if let Some(header) = frame::peek(&self.inbound)? {
-                break header;
-            }
-            if self.read().await? == 0 {
-                return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
-            }
-        };
-        if self.inbound.len() < header.len {
-            let missing = header.len - self.inbound.len();
-            let before = self.inbound.len();
-            let rest = (&mut self.stream).take(missing as u64);
-            let mut rest = rest;
-            self.inbound.reserve_exact(missing);
-            rest.read_to_end(&mut self.inbound).await?;
-            if self.inbound.len() - before < missing {
-                return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+    /// A whole message, read into the place where it stays; or the beginning of one that has more than `whole`
+    /// bytes and can go on before it is all there.
+    async fn message(&mut self, whole: usize) -> Result<(Vec<u8>, Option<answer::Begun>), Lost> {
+        loop {
+            let header = frame::peek(&self.inbound)?;
+            match header {
+                Some(header) if self.inbound.len() >= header.len => {
+                    let rest = self.inbound.split_off(header.len);
+                    return Ok((std::mem::replace(&mut self.inbound, rest), None));
+                }
+                Some(header) => {
+                    if header.len > whole
+                        && let Ok(Some(begun)) = answer::Begun::read(&self.inbound)
+                    {
+                        return Ok((std::mem::take(&mut self.inbound), Some(begun)));
+                    }
+                    let missing = header.len - self.inbound.len();
+                    if self.inbound.spare_capacity_mut().is_empty() {
+                        let room = missing.min(self.inbound.len().max(WHOLE));
+                        self.inbound.reserve_exact(room);
+                    }
+                    let mut inbound = std::mem::take(&mut self.inbound);
+                    let read = self.more(&mut inbound, missing).await;
+                    self.inbound = inbound;
+                    read?;
+                }
+                None if self.read().await? == 0 => {
+                    return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+                }
+                None => {}
             }
         }
-        let rest = self.inbound.split_off(header.len);
-        Ok(std::mem::replace(&mut self.inbound, rest))
+    }
+
+    /// Reads what comes next, at most so many bytes, to the end of `place`.
+    pub(crate) async fn more(&mut self, place: &mut Vec<u8>, most: usize) -> io::Result<()> {
+        let mut stream = (&mut self.stream).take(most as u64);
+        match stream.read_buf(place).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Reads once, through the thread's buffer: an idle connection holds none.

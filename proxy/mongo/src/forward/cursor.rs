@@ -8,10 +8,12 @@ use twinport_wire::mongo::bson::raw::RawArrayBuf;
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::integer;
 
-use super::connection::Received;
+use super::connection::{Arrived, Begun, Received};
 use super::description::Kind;
+use super::passing::{Page, Passing};
 use super::pins::Place;
-use super::relay::{Class, Seen, is_ok, with_field};
+use super::relay::{self, Class, is_ok, with_field};
+use super::seen::Seen;
 use super::select::Want;
 use super::server::{Lease, Server};
 use super::{Cluster, Remote};
@@ -39,15 +41,26 @@ pub(super) async fn get_more(context: &mut Context<'_>, cluster: &Arc<Cluster>) 
         return Err(Fault::new(known::CURSOR_NOT_FOUND, "cursor is gone"));
     };
     match next_page(context, cluster, remote, id).await {
-        Ok((received, Some(_))) => {
+        Ok(Next::Open(received)) => {
             borrowed.lay_back();
             Ok(Reply::Upstream(received))
         }
-        Ok((received, None)) => {
+        Ok(Next::Last(received)) => {
             if let Some(cursor) = borrowed.end() {
                 release(*cursor);
             }
             Ok(Reply::Upstream(received))
+        }
+        Ok(Next::Begun(lease, begun)) => {
+            let server = Arc::clone(&remote.server);
+            Ok(Reply::Passing(Box::new(Passing {
+                wing,
+                cluster: Arc::clone(cluster),
+                server,
+                lease: Some(lease),
+                begun,
+                page: Page::Next(borrowed, id),
+            })))
         }
         Err(fault) => {
             // Where it can be reached again it may go on, unless its connection is what was lost.
@@ -61,13 +74,22 @@ pub(super) async fn get_more(context: &mut Context<'_>, cluster: &Arc<Cluster>) 
     }
 }
 
-/// The next page, and whether the cursor is still open.
+/// A page.
+enum Next {
+    /// There are more.
+    Open(Received),
+    Last(Received),
+    /// It goes on while it comes.
+    Begun(Lease, Begun),
+}
+
+/// Asks for the next page.
 async fn next_page(
     context: &mut Context<'_>,
     cluster: &Arc<Cluster>,
     remote: &mut Remote,
     ours: i64,
-) -> Result<(Received, Option<()>), Fault> {
+) -> Result<Next, Fault> {
     let request = context.request;
     let server = Arc::clone(&remote.server);
     let pin = match request.command.in_transaction() {
@@ -88,14 +110,13 @@ async fn next_page(
         (_, None) => cluster.acquire(&server, Class::Prompt).await?,
     };
     let renamed = remote.id != ours;
-    let received = ask(cluster, &server, &mut lease, request, remote, renamed).await?;
+    let mut received = match ask(cluster, &server, &mut lease, request, remote, renamed).await? {
+        Arrived::Begun(begun) => return Ok(Next::Begun(lease, begun)),
+        Arrived::Whole(received) => received,
+    };
     let seen = Seen::read(&received)?;
     cluster.observe(&server, &seen);
-    // A cursor is over when its id is zero, or when the server does not know it any more.
-    let open = match &seen.cursor {
-        Some((id, _)) => *id != 0,
-        None => !seen.is_cursor_gone(),
-    };
+    let open = seen.is_open();
     match pin {
         Some((owner, number)) if server.description().kind == Kind::Balanced => {
             cluster.pins.stay(&owner, number, Place::On(server, lease));
@@ -103,12 +124,14 @@ async fn next_page(
         None if server.description().kind == Kind::Balanced && open => remote.held = Some(lease),
         _ => lease.release(),
     }
-    let mut received = received;
     if renamed && let Some((id, place)) = seen.cursor.filter(|(id, _)| *id != 0) {
         debug_assert_eq!(id, remote.id);
         received.write(&place, &ours.to_le_bytes());
     }
-    Ok((received, open.then_some(())))
+    Ok(match open {
+        true => Next::Open(received),
+        false => Next::Last(received),
+    })
 }
 
 async fn ask(
@@ -118,10 +141,11 @@ async fn ask(
     request: &Request<'_>,
     remote: &Remote,
     renamed: bool,
-) -> Result<Received, Fault> {
+) -> Result<Arrived, Fault> {
     if renamed {
         let body = with_field(request.command.body, "getMore", remote.id)?;
-        return cluster.exchange_built(server, lease, &body).await;
+        let whole = relay::whole(request, server.description().kind);
+        return cluster.converse(server, lease, &body, whole).await;
     }
     let received = cluster.exchange(server, lease, request, &Want::Writable);
     let silent = || Fault::new(known::INTERNAL_ERROR, "a getMore that wants no answer");

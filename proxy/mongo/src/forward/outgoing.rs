@@ -3,14 +3,15 @@
 use twinport_config::{ReadMode, ReadPreference};
 use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::message::{MORE_TO_COME, build};
+use twinport_wire::mongo::message::build::{self, PREFIX};
+use twinport_wire::mongo::message::{EXHAUST_ALLOWED, MORE_TO_COME};
 use twinport_wire::mongo::{Command, Frame, Message, Sequence};
 
 use super::connection::{Parts, parts};
 use super::description::Kind;
 use super::select::Want;
 use crate::fault::{Fault, known};
-use crate::request::Request;
+use crate::request::{Begun, Request};
 
 /// The message for a request, under this number; what can't be sent as it came is built in `room`.
 pub(crate) fn message<'r>(
@@ -38,6 +39,28 @@ pub(crate) fn message<'r>(
         (None, None) => build::request(room, number, flags, &body, []),
     }
     whole(room, number)
+}
+
+/// As [`message`], as far as the request has come.
+pub(crate) fn beginning<'r>(
+    begun: &Begun<'r>,
+    number: i32,
+    preference: Option<&RawDocumentBuf>,
+    room: &'r mut Vec<u8>,
+) -> Parts<'r> {
+    let (opening, body) = (&begun.opening, begun.opening.body.as_bytes());
+    let Some(preference) = preference else {
+        let prefix = opening.prefix(number, EXHAUST_ALLOWED, body.len());
+        return (prefix, begun.bytes.get(PREFIX..).unwrap_or_default());
+    };
+    let mut body = opening.body.to_owned();
+    body.append(cstr!("$readPreference"), preference.clone());
+    let follow = begun.bytes.get(opening.end()..).unwrap_or_default();
+    room.extend(begun.bytes.get(PREFIX));
+    room.extend_from_slice(body.as_bytes());
+    room.extend_from_slice(follow);
+    let prefix = opening.prefix(number, EXHAUST_ALLOWED, body.as_bytes().len());
+    (prefix, room)
 }
 
 /// A command that was changed, with nothing beside it.

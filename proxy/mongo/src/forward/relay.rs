@@ -1,18 +1,18 @@
 //! A request's way to a server and back.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use twinport_core::pool::AcquireError;
-use twinport_wire::mongo::bson::spec::ElementType;
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::compressed::is_never_compressed;
-use twinport_wire::mongo::document::{self, integer, truth};
+use twinport_wire::mongo::document::truth;
 
-use super::connection::{Lost, Parts, Received};
+use super::connection::{Arrived, Begun, Lost, Parts, Received};
 use super::description::Kind;
 use super::outgoing;
+use super::passing::{Page, Passing};
 use super::pins::Place;
+use super::seen::Seen;
 use super::select::{Want, preference};
 use super::server::{ConnectError, Lease, Server, compressor};
 use super::{Cluster, Remote, cursor};
@@ -20,15 +20,11 @@ use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT
 use crate::handles::{Cursor, Standing};
 use crate::reply::Reply;
 use crate::request::{Context, Outcome, Request, sessions};
+use crate::stream::WHOLE;
 use crate::transaction::{self, Owner};
 
 /// How often a command that was surely not run is sent to the next primary.
 const TRIES: usize = 3;
-
-/// What a server says that is not, or not any more, the primary: the command was not run.
-const NOT_PRIMARY: [i64; 3] = [10_107, 13_435, 13_436];
-/// What a server says that changes its place, or goes: the command may have been run.
-const CHANGING: [i64; 4] = [91, 189, 11_600, 11_602];
 
 /// Forwards a command, and keeps what its answer opens.
 pub(crate) async fn relay(context: &mut Context<'_>) -> Outcome {
@@ -53,14 +49,20 @@ pub(crate) async fn relay(context: &mut Context<'_>) -> Outcome {
 async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
     let request = context.request;
     let want = cluster.want(request)?;
-    for last in (1..=TRIES).map(|attempt| attempt == TRIES) {
+    // What has gone on while it came can't be sent again.
+    let tries = if request.begun.is_some() { 1 } else { TRIES };
+    for last in (1..=tries).map(|attempt| attempt == tries) {
         let (server, mut lease) = cluster.reach(&want).await?;
         let received = cluster
             .exchange(&server, &mut lease, request, &want)
             .await?;
-        let Some(received) = received else {
-            lease.release();
-            return Ok(Reply::ok());
+        let received = match received {
+            None => {
+                lease.release();
+                return Ok(Reply::ok());
+            }
+            Some(Arrived::Begun(begun)) => return pass(context, cluster, server, lease, begun),
+            Some(Arrived::Whole(received)) => received,
         };
         let seen = Seen::read(&received)?;
         cluster.observe(&server, &seen);
@@ -97,9 +99,19 @@ async fn run_within(
     let received = cluster
         .exchange(&server, &mut lease, request, &want)
         .await?;
-    let Some(received) = received else {
-        lease.release();
-        return Ok(Reply::ok());
+    let received = match received {
+        None => {
+            lease.release();
+            return Ok(Reply::ok());
+        }
+        Some(Arrived::Begun(begun)) => {
+            if server.description().kind == Kind::Mongos {
+                let place = Place::At(Arc::clone(&server));
+                cluster.pins.stay(owner, number, place);
+            }
+            return pass(context, cluster, server, lease, begun);
+        }
+        Some(Arrived::Whole(received)) => received,
     };
     let seen = Seen::read(&received)?;
     cluster.observe(&server, &seen);
@@ -152,67 +164,6 @@ pub(super) enum Class {
     Prompt,
     /// One that waits for data to come.
     Patient,
-}
-
-/// What is looked at in an answer; the rest goes on unread.
-pub(super) struct Seen {
-    ok: bool,
-    code: i64,
-    /// The cursor's id, and where it stands in the body.
-    pub(super) cursor: Option<(i64, Range<usize>)>,
-    namespace: String,
-}
-
-impl Seen {
-    pub(super) fn read(received: &Received) -> Result<Self, Fault> {
-        let body = received.body().map_err(|error| Fault::protocol(&error))?;
-        let ok = matches!(body.get("ok"), Ok(Some(value)) if truth(value));
-        let failed = if ok {
-            body.get_document("writeConcernError").ok()
-        } else {
-            Some(body)
-        };
-        let code = failed.and_then(|failed| failed.get("code").ok()?.and_then(integer));
-        let (cursor, namespace) = cursor_in(body);
-        Ok(Self {
-            ok,
-            code: code.unwrap_or_default(),
-            cursor,
-            namespace,
-        })
-    }
-
-    /// The command was not run, since the server is not the primary.
-    fn is_not_primary(&self) -> bool {
-        !self.ok && NOT_PRIMARY.contains(&self.code)
-    }
-
-    /// The server does not know the cursor any more: killed, behind its data, or never there.
-    pub(super) fn is_cursor_gone(&self) -> bool {
-        const GONE: [i64; 6] = [43, 136, 175, 237, 280, 286];
-        !self.ok && GONE.contains(&self.code)
-    }
-
-    fn is_other_than_thought(&self) -> bool {
-        NOT_PRIMARY.contains(&self.code) || CHANGING.contains(&self.code)
-    }
-}
-
-fn cursor_in(body: &RawDocument) -> (Option<(i64, Range<usize>)>, String) {
-    let Some((ElementType::EmbeddedDocument, at)) = document::place(body, "cursor") else {
-        return (None, String::new());
-    };
-    let bytes = body.as_bytes().get(at.clone()).unwrap_or_default();
-    let Ok(inner) = document::document(bytes) else {
-        return (None, String::new());
-    };
-    let Some((ElementType::Int64, place)) = document::place(inner, "id") else {
-        return (None, String::new());
-    };
-    let id = inner.get_i64("id").unwrap_or_default();
-    let place = at.start + place.start..at.start + place.end;
-    let namespace = inner.get_str("ns").unwrap_or_default().to_owned();
-    (Some((id, place)), namespace)
 }
 
 impl Cluster {
@@ -285,51 +236,66 @@ impl Cluster {
         })
     }
 
-    /// Sends a request and waits for its answer; none where the client wants none.
+    /// Sends a request and waits for its answer, or the beginning of one that may go on while it comes; none where
+    /// the client wants none.
     pub(super) async fn exchange(
         &self,
         server: &Server,
         lease: &mut Lease,
         request: &Request<'_>,
         want: &Want,
-    ) -> Result<Option<Received>, Fault> {
+    ) -> Result<Option<Arrived>, Fault> {
         let (kind, direct) = (server.description().kind, self.topology.is_direct());
         let added = outgoing::added_preference(&request.command, want, kind, direct);
         let (number, mut room) = (lease.next_number(), Vec::new());
-        let parts = outgoing::message(request, number, added.as_ref(), &mut room)?;
-        let secret = is_never_compressed(request.command.name);
-        let sent = self.send(lease, parts, secret).await;
+        let sent = match &request.begun {
+            Some(begun) => {
+                let parts = outgoing::beginning(begun, number, added.as_ref(), &mut room);
+                lease.send_begun(parts, &begun.rest).await
+            }
+            None => {
+                let parts = outgoing::message(request, number, added.as_ref(), &mut room)?;
+                let secret = is_never_compressed(request.command.name);
+                self.send(lease, parts, secret).await
+            }
+        };
+        let lost = |why: Lost| self.lost(server, &why);
+        sent.map_err(lost)?;
         if request.is_silent() {
             // The client's next command may go by another connection, and must not overtake this one.
-            let settled = match sent {
-                Ok(()) => lease.settle(number).await,
-                Err(lost) => Err(lost),
-            };
-            return settled
-                .map(|()| None)
-                .map_err(|why| self.lost(server, &why));
+            lease.settle(number).await.map_err(lost)?;
+            return Ok(None);
         }
-        let received = match sent {
-            Ok(()) => lease.receive(number).await,
-            Err(lost) => Err(lost),
-        };
-        received.map(Some).map_err(|why| self.lost(server, &why))
+        let arrived = lease.arrive(number, whole(request, kind)).await;
+        arrived.map(Some).map_err(lost)
     }
 
-    /// As [`Cluster::exchange`], for a command that was changed.
+    /// As [`Cluster::exchange`], for a command that was changed; the answer comes whole.
     pub(super) async fn exchange_built(
         &self,
         server: &Server,
         lease: &mut Lease,
         body: &RawDocumentBuf,
     ) -> Result<Received, Fault> {
+        let arrived = self.converse(server, lease, body, usize::MAX).await?;
+        arrived.whole().map_err(|why| self.lost(server, &why))
+    }
+
+    /// As [`Cluster::exchange_built`]; of an answer of more than `whole` bytes only the beginning.
+    pub(super) async fn converse(
+        &self,
+        server: &Server,
+        lease: &mut Lease,
+        body: &RawDocumentBuf,
+        whole: usize,
+    ) -> Result<Arrived, Fault> {
         let (number, mut room) = (lease.next_number(), Vec::new());
         let parts = outgoing::built(body, number, &mut room)?;
-        let received = match self.send(lease, parts, false).await {
-            Ok(()) => lease.receive(number).await,
+        let arrived = match self.send(lease, parts, false).await {
+            Ok(()) => lease.arrive(number, whole).await,
             Err(lost) => Err(lost),
         };
-        received.map_err(|why| self.lost(server, &why))
+        arrived.map_err(|why| self.lost(server, &why))
     }
 
     async fn send(&self, lease: &mut Lease, parts: Parts<'_>, secret: bool) -> Result<(), Lost> {
@@ -341,7 +307,7 @@ impl Cluster {
     }
 
     /// The connection broke: nobody knows whether the command was run.
-    fn lost(&self, server: &Server, why: &Lost) -> Fault {
+    pub(super) fn lost(&self, server: &Server, why: &Lost) -> Fault {
         self.topology.distrust(server);
         Fault {
             unknown: true,
@@ -387,36 +353,88 @@ fn note(
     let Some((id, place)) = seen.cursor.clone().filter(|(id, _)| *id != 0) else {
         return Ok(Reply::Upstream(received));
     };
+    let mut cursor = cursor(context, server, held)?;
+    cursor.id = context.session.wing.cursors.number_for(id);
+    cursor.namespace.clone_from(&seen.namespace);
+    if let Standing::Upstream(remote) = &mut cursor.standing {
+        remote.id = id;
+    }
+    let (wing, ours) = (&context.session.wing, cursor.id);
+    let most = wing.current().mongo.max_cursors;
+    if let Err((cursor, fault)) = wing.cursors.keep(cursor, most) {
+        wing.dismiss([*cursor]);
+        return Err(fault);
+    }
+    if ours != id {
+        received.write(&place, &ours.to_le_bytes());
+    }
+    Ok(Reply::Upstream(received))
+}
+
+/// The cursor that a command may open. Its numbers are not known yet, and it may read something else than what the
+/// command names.
+fn cursor(
+    context: &Context<'_>,
+    server: &Arc<Server>,
+    held: Option<Lease>,
+) -> Result<Cursor, Fault> {
     let command = &context.request.command;
     let patient = command.body.get("noCursorTimeout");
-    let cursor = Cursor {
-        id,
+    let (database, collection) = (context.request.database, command.collection());
+    Ok(Cursor {
+        id: 0,
         identity: context.session.known(command.name)?.clone(),
         session: command.session().map_err(|error| Fault::protocol(&error))?,
         transaction: command.txn_number.filter(|_| command.in_transaction()),
         client: context.session.number,
-        database: context.request.database.to_owned(),
-        namespace: seen.namespace.clone(),
+        database: database.to_owned(),
+        namespace: format!("{database}.{}", collection.unwrap_or_default()),
         standing: Standing::Upstream(Remote {
             server: Arc::clone(server),
-            id,
+            id: 0,
             held,
             awaits: outgoing::awaits(command),
             lsid: command.lsid.map(ToOwned::to_owned),
         }),
         patient: matches!(patient, Ok(Some(value)) if truth(value)),
-    };
-    let wing = &context.session.wing;
-    let most = wing.current().mongo.max_cursors;
-    match wing.cursors.keep_renamed(cursor, most) {
-        Ok(ours) if ours == id => {}
-        Ok(ours) => received.write(&place, &ours.to_le_bytes()),
-        Err((cursor, fault)) => {
-            wing.dismiss([*cursor]);
-            return Err(fault);
-        }
+    })
+}
+
+/// Passes on an answer that has begun.
+fn pass(
+    context: &Context<'_>,
+    cluster: &Arc<Cluster>,
+    server: Arc<Server>,
+    lease: Lease,
+    begun: Begun,
+) -> Outcome {
+    let page = Page::First(Box::new(cursor(context, &server, None)?));
+    Ok(Reply::Passing(Box::new(Passing {
+        wing: Arc::clone(&context.session.wing),
+        cluster: Arc::clone(cluster),
+        server,
+        lease: Some(lease),
+        begun,
+        page,
+    })))
+}
+
+/// The most bytes of an answer that is held whole before it goes on. Behind a balancer what it opens keeps its
+/// connection, and so it is looked into first.
+pub(super) fn whole(request: &Request<'_>, kind: Kind) -> usize {
+    match kind {
+        Kind::Balanced => usize::MAX,
+        _ if request.passes => WHOLE,
+        _ => usize::MAX,
     }
-    Ok(Reply::Upstream(received))
+}
+
+/// Whether a command of this name may go on before it is all there: nothing but its beginning decides its way.
+pub(crate) fn passes(command: &str) -> bool {
+    !matches!(
+        command,
+        "getMore" | "killCursors" | "endSessions" | "killSessions" | "explain"
+    )
 }
 
 /// Whether an answer's document says that all is well.

@@ -143,7 +143,7 @@ pub(super) async fn get_more(context: &mut Context<'_>) -> Outcome {
 pub(crate) fn check(
     request: &Request<'_>,
     within: Option<i64>,
-    borrowed: &mut Borrowed<'_>,
+    borrowed: &mut Borrowed,
 ) -> Result<(), Fault> {
     let collection = request.collection()?;
     let Some(cursor) = borrowed.cursor() else {

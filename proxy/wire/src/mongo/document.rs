@@ -18,6 +18,9 @@ pub const MAX_DEPTH: usize = 200;
 /// The empty document.
 pub const EMPTY: &[u8] = b"\x05\0\0\0\0";
 
+/// The shortest document's bytes.
+pub(crate) const LEAST: usize = EMPTY.len();
+
 const WHAT: &str = "BSON";
 
 /// Takes `bytes` for one document; its length and its last byte are checked.

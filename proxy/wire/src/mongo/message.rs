@@ -9,7 +9,9 @@ use super::document::Documents;
 use super::frame::{Frame, HEADER, OP_MSG};
 use crate::Error;
 
+pub mod answer;
 pub mod build;
+pub mod opening;
 
 /// A checksum follows the sections.
 pub const CHECKSUM_PRESENT: u32 = 1;

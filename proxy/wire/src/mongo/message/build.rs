@@ -67,16 +67,22 @@ pub fn parts<'a>(
 ) -> ([u8; PREFIX], &'a [u8]) {
     let end = original.bytes.len() - if message.checksum.is_some() { 4 } else { 0 };
     let sections = original.bytes.get(PREFIX..end).unwrap_or_default();
-    // A frame's length is bounded far below 2 GiB.
-    let length = i32::try_from(PREFIX + sections.len()).unwrap_or(i32::MAX);
     let flags = message.flags & !(CHECKSUM_PRESENT | without);
+    let prefix = prefix(PREFIX + sections.len(), request_id, response_to, flags);
+    (prefix, sections)
+}
+
+/// What stands before the sections of a message of `length` bytes.
+pub(super) fn prefix(length: usize, request_id: i32, response_to: i32, flags: u32) -> [u8; PREFIX] {
+    // A frame's length is bounded far below 2 GiB.
+    let length = i32::try_from(length).unwrap_or(i32::MAX);
     let mut prefix = [0; PREFIX];
     let words = [length, request_id, response_to, OP_MSG].map(i32::to_le_bytes);
     let words = words.into_iter().chain([flags.to_le_bytes()]);
     for (place, word) in prefix.chunks_exact_mut(4).zip(words) {
         place.copy_from_slice(&word);
     }
-    (prefix, sections)
+    prefix
 }
 
 /// Gives a whole OP_MSG other numbers, in place; its checksum, which they make wrong, is cut off.

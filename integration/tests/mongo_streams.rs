@@ -1,0 +1,169 @@
+//! Large messages through the forwarding port take no memory by their size. Alone in its process, so that its
+//! memory is its own.
+
+#[path = "mongo/raw.rs"]
+#[allow(dead_code, reason = "the tests of the port use the rest")]
+mod raw;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use raw::Raw;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use twinport_config::Settings;
+use twinport_integration::resident;
+use twinport_wire::mongo::Sequence;
+use twinport_wire::mongo::bson::raw::RawArrayBuf;
+use twinport_wire::mongo::bson::rawdoc;
+use twinport_wire::mongo::message::build;
+
+const CLIENTS: usize = 20;
+
+/// Bytes of a message.
+const LARGE: usize = 40_000_000;
+
+/// What all clients together may take, in bytes: a hundredth of their messages, and what allocators keep.
+const SLACK: usize = 64 << 20;
+
+/// A server that throws away what it is sent; a `find` it answers at length.
+async fn sink(listener: TcpListener, page: Arc<Vec<u8>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let page = Arc::clone(&page);
+        tokio::spawn(async move {
+            // The end of a connection is no failure.
+            let _ = swallow(stream, &page).await;
+        });
+    }
+}
+
+async fn swallow(mut stream: TcpStream, page: &[u8]) -> Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let mut head = [0; 32];
+        stream.read_exact(&mut head).await?;
+        let word = |at: usize| head[at..at + 4].try_into().map(i32::from_le_bytes);
+        let (mut left, request) = (usize::try_from(word(0)?)? - head.len(), word(4)?);
+        while left > 0 {
+            let most = left.min(buffer.len());
+            left -= stream.read(&mut buffer[..most]).await?;
+        }
+        if head[26..].starts_with(b"find\0") {
+            let mut first = page[..20].to_vec();
+            first[8..12].copy_from_slice(&request.to_le_bytes());
+            stream.write_all(&first).await?;
+            stream.write_all(&page[20..]).await?;
+            continue;
+        }
+        let answer = rawdoc! {
+            "isWritablePrimary": true, "ismaster": true, "maxBsonObjectSize": 16_777_216,
+            "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000, "minWireVersion": 0,
+            "maxWireVersion": 21, "n": 1, "ok": 1.0,
+        };
+        let mut out = Vec::new();
+        build::reply(&mut out, 1, request, &answer);
+        stream.write_all(&out).await?;
+    }
+}
+
+/// The most memory while `work` goes on, above what it was before.
+async fn peak(work: JoinSet<Result<()>>) -> Result<usize> {
+    let before = resident()?;
+    let most = Arc::new(AtomicUsize::new(before));
+    let seen = Arc::clone(&most);
+    let watch = tokio::spawn(async move {
+        while let Ok(now) = resident() {
+            seen.fetch_max(now, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    for done in work.join_all().await {
+        done?;
+    }
+    watch.abort();
+    Ok(most.load(Ordering::Relaxed) - before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_take_little_memory() -> Result<()> {
+    let text = "x".repeat(1_000);
+    let page: RawArrayBuf = (0..LARGE / 1_000)
+        .map(|_| rawdoc! { "t": text.as_str() })
+        .collect();
+    let page = rawdoc! { "cursor": { "firstBatch": page, "id": 0_i64, "ns": "test.c" }, "ok": 1.0 };
+    let mut answer = Vec::new();
+    build::reply(&mut answer, 1, 0, &page);
+    drop(page);
+    let answer = Arc::new(answer);
+    let length = answer.len();
+    let bytes = rawdoc! { "t": text.as_str() }
+        .as_bytes()
+        .repeat(LARGE / 1_020);
+    let mut request = Vec::new();
+    let insert = rawdoc! { "insert": "c", "ordered": true, "$db": "test" };
+    let sequence = Sequence {
+        identifier: "documents",
+        bytes: &bytes,
+    };
+    build::request(&mut request, 7, 0, &insert, [sequence]);
+    drop(bytes);
+    let request = Arc::new(request);
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let upstream = listener.local_addr()?;
+    let server = tokio::spawn(sink(listener, answer));
+    let text = format!(
+        r#"
+        [postgres]
+        listen = []
+        [users.app]
+        password = "app-secret"
+        [admin]
+        http = "off"
+        [mongo]
+        listen = ["127.0.0.1:0"]
+        upstream = "mongodb://{upstream}/"
+        auth.method = "trust"
+        "#,
+    );
+    let running = twinport::start(Settings::parse(&text, "test.toml")?).await?;
+    let port = running.mongo.first().context("no MongoDB port")?.port();
+
+    let mut inserts = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut client = Raw::connect(port).await?;
+        client.run(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
+        let request = Arc::clone(&request);
+        inserts.spawn(async move {
+            client.write(&request).await?;
+            ensure!(client.read().await?.get_i32("n")? == 1);
+            Ok(())
+        });
+    }
+    let inserting = peak(inserts).await?;
+    let mut finds = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut client = Raw::connect(port).await?;
+        client.run(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
+        finds.spawn(async move {
+            client
+                .send(&rawdoc! { "find": "c", "filter": { "by": "a large page" }, "$db": "test" })
+                .await?;
+            let mut left = length;
+            while left > 0 {
+                left -= client.take(left.min(100_000)).await?.len();
+            }
+            Ok(())
+        });
+    }
+    let finding = peak(finds).await?;
+    for (what, bytes) in [("inserting", inserting), ("finding", finding)] {
+        assert!(bytes < SLACK, "{what} took {bytes} bytes");
+    }
+    running.finish(Duration::from_secs(1)).await;
+    server.abort();
+    Ok(())
+}
