@@ -41,21 +41,22 @@ async fn sink(listener: TcpListener, page: Arc<Vec<u8>>) {
 }
 
 async fn swallow(mut stream: TcpStream, page: &[u8]) -> Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut sink = tokio::io::sink();
     loop {
-        let mut head = [0; 32];
-        stream.read_exact(&mut head).await?;
-        let word = |at: usize| head[at..at + 4].try_into().map(i32::from_le_bytes);
-        let (mut left, request) = (usize::try_from(word(0)?)? - head.len(), word(4)?);
-        while left > 0 {
-            let most = left.min(buffer.len());
-            left -= stream.read(&mut buffer[..most]).await?;
-        }
-        if head[26..].starts_with(b"find\0") {
-            let mut first = page[..20].to_vec();
-            first[8..12].copy_from_slice(&request.to_le_bytes());
-            stream.write_all(&first).await?;
-            stream.write_all(&page[20..]).await?;
+        let length = usize::try_from(stream.read_i32_le().await?)?;
+        let request = stream.read_i32_le().await?;
+        // The other numbers, the flags, the section's kind, the body's length, the first field's type and its name.
+        let mut start = [0; 23];
+        stream.read_exact(&mut start).await?;
+        let left = (length - 31) as u64;
+        tokio::io::copy(&mut (&mut stream).take(left), &mut sink).await?;
+        if start.ends_with(b"find\0") {
+            let (numbers, rest) = page.split_at_checked(12).context("a message")?;
+            stream
+                .write_all(numbers.get(..8).context("numbers")?)
+                .await?;
+            stream.write_i32_le(request).await?;
+            stream.write_all(rest).await?;
             continue;
         }
         let answer = rawdoc! {

@@ -246,7 +246,8 @@ async fn serve(
             Act::Half(answer) => {
                 let mut out = Vec::new();
                 build::reply(&mut out, 1, request, &answer);
-                return Ok(stream.write_all(&out[..out.len() / 2]).await?);
+                out.truncate(out.len() / 2);
+                return Ok(stream.write_all(&out).await?);
             }
             Act::Late(time, answer) => {
                 let gone = async { matches!(stream.peek(&mut [0]).await, Ok(0) | Err(_)) };
