@@ -4,13 +4,12 @@
 //! Channel binding is `tls-server-end-point` (RFC 5929).
 
 use std::fmt::Debug;
+use std::num::NonZeroU32;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::digest::KeyInit;
-use hmac::{Hmac, Mac};
 use rand::RngCore;
-use sha2::Digest;
+use ring::{digest, hmac, pbkdf2};
 
 use crate::Error;
 
@@ -63,61 +62,31 @@ pub struct Sha256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha1;
 
-/// Implements a mechanism on a hash whose block has 64 bytes.
+/// Implements a mechanism on a hash.
 macro_rules! hash {
-    ($name:ident, $hash:ty, $length:literal, $mechanism:literal, $plus:literal) => {
-        impl $name {
-            fn mac(key: &[u8]) -> Hmac<$hash> {
-                // HMAC pads a key to the block with zeros, so a block can be
-                // made up front; that way there is no length to be wrong about.
-                let mut block = [0; 64];
-                let hashed;
-                let key = if key.len() > block.len() {
-                    hashed = <$hash>::digest(key);
-                    hashed.as_slice()
-                } else {
-                    key
-                };
-                for (place, byte) in block.iter_mut().zip(key) {
-                    *place = *byte;
-                }
-                <Hmac<$hash> as KeyInit>::new(&block.into())
-            }
-        }
-
+    ($name:ident, $length:literal, $mechanism:literal, $digest:path, $hmac:path, $pbkdf2:path) => {
         impl Hash for $name {
             const MECHANISM: &'static str = $mechanism;
-            const PLUS: &'static str = $plus;
+            const PLUS: &'static str = concat!($mechanism, "-PLUS");
             type Key = [u8; $length];
 
             fn digest(data: &[u8]) -> Self::Key {
-                <$hash>::digest(data).into()
+                whole(digest::digest(&$digest, data).as_ref())
             }
 
             fn hmac(key: &[u8], parts: &[&[u8]]) -> Self::Key {
-                let mut mac = Self::mac(key);
+                let mut context = hmac::Context::with_key(&hmac::Key::new($hmac, key));
                 for part in parts {
-                    mac.update(part);
+                    context.update(part);
                 }
-                mac.finalize().into_bytes().into()
+                whole(context.sign().as_ref())
             }
 
             fn stretch(password: &[u8], salt: &[u8], iterations: u32) -> Self::Key {
-                let keyed = Self::mac(password);
-                let round = |parts: &[&[u8]]| -> Self::Key {
-                    let mut mac = keyed.clone();
-                    for part in parts {
-                        mac.update(part);
-                    }
-                    mac.finalize().into_bytes().into()
-                };
-                let mut last = round(&[salt, &1u32.to_be_bytes()]);
-                let mut sum = last;
-                for _ in 1..iterations {
-                    last = round(&[&last]);
-                    xor(&mut sum, &last);
-                }
-                sum
+                let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+                let mut key = Self::Key::default();
+                pbkdf2::derive($pbkdf2, iterations, salt, password, &mut key);
+                key
             }
         }
     };
@@ -125,12 +94,29 @@ macro_rules! hash {
 
 hash!(
     Sha256,
-    sha2::Sha256,
     32,
     "SCRAM-SHA-256",
-    "SCRAM-SHA-256-PLUS"
+    digest::SHA256,
+    hmac::HMAC_SHA256,
+    pbkdf2::PBKDF2_HMAC_SHA256
 );
-hash!(Sha1, sha1::Sha1, 20, "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS");
+hash!(
+    Sha1,
+    20,
+    "SCRAM-SHA-1",
+    digest::SHA1_FOR_LEGACY_USE_ONLY,
+    hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+    pbkdf2::PBKDF2_HMAC_SHA1
+);
+
+/// A digest as an array: what is given has its length, by the algorithm.
+fn whole<const N: usize>(digest: &[u8]) -> [u8; N] {
+    let mut key = [0; N];
+    for (place, byte) in key.iter_mut().zip(digest) {
+        *place = *byte;
+    }
+    key
+}
 
 fn xor(left: &mut [u8], right: &[u8]) {
     for (left, right) in left.iter_mut().zip(right) {

@@ -1,7 +1,7 @@
 //! What a certificate says: its names, and the hash that a login is bound to.
 
+use ring::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
 use rustls_pki_types::CertificateDer;
-use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier, PrintableStringRef, Utf8StringRef};
 use x509_cert::der::{Decode, Encode};
@@ -37,30 +37,31 @@ pub fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = Certificate::from_der(certificate).ok()?;
     let algorithm = &parsed.signature_algorithm;
     let oid = algorithm.oid.to_string();
-    if TO_SHA256.contains(&oid.as_str()) {
-        Some(Sha256::digest(certificate).to_vec())
+    let hash = if TO_SHA256.contains(&oid.as_str()) {
+        &SHA256
     } else if TO_SHA384.contains(&oid.as_str()) {
-        Some(Sha384::digest(certificate).to_vec())
+        &SHA384
     } else if TO_SHA512.contains(&oid.as_str()) {
-        Some(Sha512::digest(certificate).to_vec())
+        &SHA512
     } else if oid == PSS {
-        pss(&algorithm.parameters.as_ref()?.to_der().ok()?, certificate)
+        pss(&algorithm.parameters.as_ref()?.to_der().ok()?)?
     } else {
-        None
-    }
+        return None;
+    };
+    Some(digest(hash, certificate).as_ref().to_vec())
 }
 
 /// PSS names its hash inside its parameters; the identifiers of the SHA-2
 /// family differ in the last byte only.
-fn pss(parameters: &[u8], certificate: &[u8]) -> Option<Vec<u8>> {
+fn pss(parameters: &[u8]) -> Option<&'static Algorithm> {
     const FAMILY: &[u8] = &[0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
     let place = parameters
         .windows(FAMILY.len())
         .position(|window| window == FAMILY)?;
     match parameters.get(place + FAMILY.len())? {
-        1 => Some(Sha256::digest(certificate).to_vec()),
-        2 => Some(Sha384::digest(certificate).to_vec()),
-        3 => Some(Sha512::digest(certificate).to_vec()),
+        1 => Some(&SHA256),
+        2 => Some(&SHA384),
+        3 => Some(&SHA512),
         _ => None,
     }
 }

@@ -114,8 +114,7 @@ impl<H: Hash> Server<H> {
             return Err(Error::scram("the client's nonce is malformed"));
         }
 
-        let mut binding = format!("{flag},,").into_bytes();
-        binding.extend_from_slice(&bound);
+        let binding = [flag.as_bytes(), b",,", &bound].concat();
         let nonce = format!("{theirs}{nonce}");
         let answer = format!(
             "r={nonce},s={},i={}",
