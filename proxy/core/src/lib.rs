@@ -3,6 +3,7 @@
 //! A wing (`twinport-pg`, later `twinport-mongo`) brings the protocol; nothing here knows one.
 
 pub mod clients;
+pub mod clock;
 pub mod drain;
 pub mod listen;
 pub mod pool;

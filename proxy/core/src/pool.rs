@@ -10,6 +10,7 @@ mod state;
 pub use lease::Lease;
 pub use quota::Quota;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -192,15 +193,7 @@ impl<C: Connect> Pool<C> {
             Found::Wait(receiver) => receiver,
         };
         let began = Instant::now();
-        let timeout = self.settings.load().wait_timeout;
-        let result = match tokio::time::timeout(timeout, receiver).await {
-            Ok(Ok(handed)) => handed,
-            Ok(Err(_)) => Err(AcquireError::Closed),
-            Err(_) => {
-                self.forget_gone_waiters();
-                Err(AcquireError::Timeout(timeout))
-            }
-        };
+        let result = receiver.await.unwrap_or(Err(AcquireError::Closed));
         self.stats.waited(began.elapsed());
         result
     }
@@ -226,7 +219,11 @@ impl<C: Connect> Pool<C> {
             sender,
             since: Instant::now(),
         });
+        let watched = std::mem::replace(&mut state.watched, true);
         drop(state);
+        if !watched {
+            tokio::spawn(Arc::clone(self).watch_queue());
+        }
         self.open_if_wanted();
         Ok(Found::Wait(receiver))
     }
@@ -261,7 +258,7 @@ impl<C: Connect> Pool<C> {
                 ));
             }
             state.total -= 1;
-            self.quota.give_back();
+            self.quota.give_back_quietly();
         }
     }
 
@@ -270,9 +267,13 @@ impl<C: Connect> Pool<C> {
         let size = self.settings.load().size;
         loop {
             let mut state = self.state.lock();
+            // Whoever joins the queue of a full pool comes by here, so nobody is counted before it is known that
+            // another connection may be opened.
+            if state.total >= size || state.closed || state.backs_off(Instant::now()) {
+                return;
+            }
             state.waiters.retain(|waiter| !waiter.sender.is_closed());
-            let wanted = state.waiters.len() > state.opening && state.total < size && !state.closed;
-            if !wanted {
+            if state.waiters.len() <= state.opening {
                 return;
             }
             if !self.quota.take() {
@@ -315,11 +316,12 @@ impl<C: Connect> Pool<C> {
         state.opening -= 1;
         state.total -= 1;
         state.note_failure(error.clone(), Instant::now(), FIRST_BACKOFF, LAST_BACKOFF);
-        // With no connection alive, nothing will ever be handed over: tell everybody now.
+        // With no connection alive, nothing will ever be handed over: tell everybody now. Otherwise those who wait
+        // still may get one that comes back.
         let gone = if state.total == state.opening {
             std::mem::take(&mut state.waiters)
         } else {
-            state.waiters.pop_front().into_iter().collect()
+            VecDeque::new()
         };
         drop(state);
         self.quota.give_back();
@@ -332,24 +334,28 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    /// Gives a connection to who waits longest, or lays it among the idle; closes it if there are more than
-    /// `size`.
+    /// Gives a connection to who waits longest, or lays it among the idle; closes it if there are more than `size`,
+    /// if it is of before a [`Pool::recycle`], or if somebody in another pool has waited much longer for the quota.
     fn hand_over(self: &Arc<Self>, lease: Lease<C>, size: usize, now: Instant) {
         let mut lease = lease;
         loop {
             let mut state = self.state.lock();
-            if state.total > size {
+            let stale = state.closed || lease.generation() != state.generation;
+            if state.total > size || stale {
                 drop(state);
                 lease.close();
                 return;
             }
-            let Some(waiter) = state.waiters.pop_front() else {
-                let stale = state.closed || lease.generation() != state.generation;
-                if stale || self.quota.is_wanted_elsewhere() {
-                    drop(state);
+            if self.quota.is_wanted() {
+                let first = state.waiters.front().map(|waiter| waiter.since);
+                drop(state);
+                if self.quota.is_owed(first, now) {
                     lease.close();
                     return;
                 }
+                state = self.state.lock();
+            }
+            let Some(waiter) = state.waiters.pop_front() else {
                 if let Some(connection) = lease.take() {
                     state.idle.push(Idle {
                         connection,
@@ -371,13 +377,6 @@ impl<C: Connect> Pool<C> {
         self.state.lock().total -= 1;
         self.quota.give_back();
         self.open_if_wanted();
-    }
-
-    fn forget_gone_waiters(&self) {
-        self.state
-            .lock()
-            .waiters
-            .retain(|waiter| !waiter.sender.is_closed());
     }
 
     /// Counts what is there.
@@ -431,3 +430,6 @@ impl<C: Connect> Pool<C> {
         self.recycle();
     }
 }
+
+#[cfg(test)]
+mod tests;

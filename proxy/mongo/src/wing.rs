@@ -252,7 +252,7 @@ fn server_tls(tls: &ClientTls) -> Result<Option<Arc<ServerTls>>, TlsError> {
 
 async fn upkeep(wing: std::sync::Weak<Wing>) {
     loop {
-        tokio::time::sleep(UPKEEP).await;
+        twinport_core::clock::sleep(UPKEEP).await;
         let Some(wing) = wing.upgrade() else {
             return;
         };

@@ -4,13 +4,17 @@
 //! state that can't be moved, the server is asked once its transaction is over; what it says is what the next
 //! lease is given, or why the session keeps this one.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, ReadBuf};
 use twinport_core::clients::Activity;
 use twinport_core::pool::{AcquireError, Lease};
+use twinport_core::scratch;
 use twinport_core::stats::micros;
 use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
@@ -458,10 +462,16 @@ pub(crate) async fn bounded<T>(
 async fn client_gone(client: &mut Stream, pending: &mut Vec<u8>) {
     const BOUND: usize = 64 * 1024;
     while pending.len() < BOUND {
-        let mut more = [0; 4096];
-        match client.read(&mut more).await {
-            Ok(0) | Err(_) => return,
-            Ok(n) => pending.extend_from_slice(more.get(..n).unwrap_or_default()),
+        let read = poll_fn(|cx| {
+            scratch::with(|buffer| {
+                let mut buffer = ReadBuf::new(buffer);
+                let read = ready!(Pin::new(&mut *client).poll_read(cx, &mut buffer));
+                pending.extend_from_slice(buffer.filled());
+                Poll::Ready(read.map(|()| buffer.filled().len()))
+            })
+        });
+        if !matches!(read.await, Ok(1..)) {
+            return;
         }
     }
     std::future::pending().await

@@ -283,7 +283,7 @@ fn gate(settings: &Settings, keyring: Keyring) -> Result<Gate, TlsError> {
 async fn upkeep(wing: std::sync::Weak<Wing>) {
     let mut round: u32 = 0;
     loop {
-        tokio::time::sleep(UPKEEP).await;
+        twinport_core::clock::sleep(UPKEEP).await;
         let Some(wing) = wing.upgrade() else {
             return;
         };

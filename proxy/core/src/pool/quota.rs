@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -10,7 +11,7 @@ use super::{Connect, Pool};
 /// How many connections the pools of one database may have together.
 ///
 /// A pool that needs a connection while the quota is used up first takes the place of an idle connection of
-/// another pool; if all are at work, the next one that comes back makes room.
+/// another pool; if all are at work, the next one that comes back makes room for whoever has waited longest.
 pub struct Quota {
     max: AtomicUsize,
     used: AtomicUsize,
@@ -18,8 +19,14 @@ pub struct Quota {
     members: Mutex<Vec<Weak<dyn Member>>>,
 }
 
+/// How much longer than the first of a pool's own clients somebody waits elsewhere before the pool gives up a
+/// connection. To close one and open another costs some milliseconds: were the first in time always the first
+/// served, two busy pools would do little else.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 trait Member: Send + Sync {
     fn evict_idle(&self) -> bool;
+    fn wants_since(&self) -> Option<Instant>;
     fn kick(self: Arc<Self>);
 }
 
@@ -62,7 +69,13 @@ impl Quota {
     pub(super) fn give_back(&self) {
         self.used.fetch_sub(1, Ordering::AcqRel);
         if self.starving.swap(false, Ordering::AcqRel) {
-            for member in self.living() {
+            let waiting = self.living().into_iter();
+            let mut waiting: Vec<_> = waiting
+                .filter_map(|member| Some((member.wants_since()?, member)))
+                .collect();
+            // Who has waited longest takes the place; the others find that there is none and say so again.
+            waiting.sort_by_key(|(since, _)| *since);
+            for (_, member) in waiting {
                 member.kick();
             }
         }
@@ -77,8 +90,28 @@ impl Quota {
         false
     }
 
-    pub(super) fn is_wanted_elsewhere(&self) -> bool {
+    /// Whether some pool lacks a connection for want of quota.
+    pub(super) fn is_wanted(&self) -> bool {
         self.starving.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody has waited for quota for so long that a pool whose own `first` waits since then, if anybody
+    /// does, has to give up a connection.
+    pub(super) fn is_owed(&self, first: Option<Instant>, now: Instant) -> bool {
+        let members = self.living();
+        let longest = members.iter().filter_map(|member| member.wants_since());
+        match longest.min() {
+            Some(since) => first.unwrap_or(now).saturating_duration_since(since) > PATIENCE,
+            None => {
+                self.starving.store(false, Ordering::Release);
+                false
+            }
+        }
+    }
+
+    /// As [`Self::give_back`], for who holds a pool's lock: others learn of it a little later.
+    pub(super) fn give_back_quietly(&self) {
+        self.used.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn living(&self) -> Vec<Arc<dyn Member>> {
@@ -100,8 +133,13 @@ impl<C: Connect> Member for Pool<C> {
         state.total -= 1;
         drop(state);
         drop(idle);
-        self.quota.used.fetch_sub(1, Ordering::AcqRel);
+        self.quota.give_back_quietly();
         true
+    }
+
+    fn wants_since(&self) -> Option<Instant> {
+        let size = self.settings.load().size;
+        self.state.lock().wants_since(size)
     }
 
     fn kick(self: Arc<Self>) {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Connect, Connection, Handed, Lease, Pool};
+use super::{AcquireError, Connect, Connection, Handed, Lease, Pool};
+use crate::clock;
 
 pub(super) struct Idle<T> {
     pub(super) connection: Box<T>,
@@ -26,7 +27,10 @@ pub(super) struct Failure<E> {
 
 pub(super) struct State<C: Connect> {
     pub(super) idle: Vec<Idle<C::Connection>>,
+    /// First come, first served.
     pub(super) waiters: VecDeque<Waiter<C>>,
+    /// Whether [`Pool::watch_queue`] runs.
+    pub(super) watched: bool,
     /// Idle, leased and opening.
     pub(super) total: usize,
     pub(super) opening: usize,
@@ -40,6 +44,7 @@ impl<C: Connect> State<C> {
         Self {
             idle: Vec::new(),
             waiters: VecDeque::new(),
+            watched: false,
             total: 0,
             opening: 0,
             failure: None,
@@ -48,10 +53,33 @@ impl<C: Connect> State<C> {
         }
     }
 
+    /// Takes those out of the queue who have waited for `timeout`. They stand in front.
+    fn late(&mut self, timeout: Duration, now: Instant) -> Vec<Waiter<C>> {
+        let in_time = |waiter: &Waiter<C>| now.saturating_duration_since(waiter.since) < timeout;
+        let late = self.waiters.iter().position(in_time);
+        let late = late.unwrap_or(self.waiters.len());
+        self.waiters.drain(..late).collect()
+    }
+
     /// The last failure, as long as trying again would only hammer an upstream that is down.
     pub(super) fn still_failing(&self, now: Instant) -> Option<C::Error> {
         let failure = self.failure.as_ref()?;
         (self.total == 0 && now < failure.retry_at).then(|| failure.error.clone())
+    }
+
+    /// Whether the last attempt to open one more connection failed so lately that those who wait had better wait
+    /// for one of the present ones.
+    pub(super) fn backs_off(&self, now: Instant) -> bool {
+        let failed = self.failure.as_ref();
+        self.total > 0 && failed.is_some_and(|failure| now < failure.retry_at)
+    }
+
+    /// Since when somebody waits for whom a connection would have to be opened.
+    pub(super) fn wants_since(&self, size: usize) -> Option<Instant> {
+        let may_open = self.total < size && !self.closed && self.waiters.len() > self.opening;
+        let mut waiting = self.waiters.iter().filter(|_| may_open);
+        let first = waiting.find(|waiter| !waiter.sender.is_closed())?;
+        Some(first.since)
     }
 
     pub(super) fn note_failure(
@@ -73,7 +101,35 @@ impl<C: Connect> State<C> {
     }
 }
 
+/// How often at least a queue is looked at: what a shorter timeout, set while somebody waits, may be late by.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl<C: Connect> Pool<C> {
+    /// Tells those who wait for too long that they do, until nobody waits. One watch for the whole queue: a timer for
+    /// each of those in it would be set and taken back in every transaction of a busy pool.
+    pub(super) async fn watch_queue(self: Arc<Self>) {
+        while let Some(left) = self.dismiss_late() {
+            clock::sleep(left.min(LOOK)).await;
+            // An attempt to open a connection may have failed, and none come back since.
+            self.open_if_wanted();
+        }
+    }
+
+    /// How long the first of those who are left may still wait; `None` if nobody is, and the watch is over.
+    fn dismiss_late(&self) -> Option<Duration> {
+        let timeout = self.settings.load().wait_timeout;
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let late = state.late(timeout, now);
+        let first = state.waiters.front().map(|waiter| waiter.since);
+        state.watched = first.is_some();
+        drop(state);
+        for waiter in late {
+            drop(waiter.sender.send(Err(AcquireError::Timeout(timeout))));
+        }
+        first.map(|first| timeout.saturating_sub(now.saturating_duration_since(first)))
+    }
+
     /// Upkeep, to be called about once a second: retires what is old or long idle, keeps the least number
     /// open, and asks connections that were idle for long whether they still work.
     pub fn maintain(self: &Arc<Self>) {
