@@ -172,8 +172,13 @@ async fn admit(wing: &Arc<Wing>, settings: &Settings, login: &Login) -> Result<A
 async fn greeting(pool: &Arc<PgPool>, baseline: &Arc<Overrides>) -> Result<Greeting, Fault> {
     let backend = pool.connector();
     if let Some(mut greeting) = backend.greeting(baseline) {
-        if let Some(name) = baseline.get("application_name") {
-            Arc::make_mut(&mut greeting.reported).set("application_name", name);
+        let name = "application_name";
+        if let Some(given) = baseline.get(name)
+            && greeting.reported.get(name) != Some(given)
+        {
+            Arc::make_mut(&mut greeting.reported).set(name, given);
+            // Clients of one program come in rows; from the second on they share what they are told.
+            backend.remember(baseline, greeting.clone());
         }
         return Ok(greeting);
     }

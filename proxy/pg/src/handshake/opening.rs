@@ -141,7 +141,18 @@ fn check_encryption(stream: &Stream, gate: &Gate) -> Result<(), Refusal> {
 }
 
 fn read(start: Start<'_>) -> Result<Opening, Refusal> {
-    let user = start.get("user").unwrap_or_default();
+    let (mut user, mut database, mut options, mut replicates) = ("", "", "", None);
+    let mut given = Vec::new();
+    for (name, value) in start.parameters() {
+        match name {
+            "user" => user = value,
+            "database" => database = value,
+            "options" => options = value,
+            "replication" => replicates = Some(value),
+            name if name.starts_with("_pq_.") => {}
+            name => given.push((name.to_owned(), value.to_owned())),
+        }
+    }
     if user.is_empty() {
         return Err(Refusal::new(
             Gone::Refused,
@@ -149,20 +160,13 @@ fn read(start: Start<'_>) -> Result<Opening, Refusal> {
             "no PostgreSQL user name specified in startup packet",
         ));
     }
-    let database = start.get("database").filter(|name| !name.is_empty());
-    let mut parameters = options::parse(start.get("options").unwrap_or_default())?;
-    let own = |name: &str| matches!(name, "user" | "database" | "options" | "replication");
-    parameters.extend(
-        start
-            .parameters()
-            .filter(|(name, _)| !own(name) && !name.starts_with("_pq_."))
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-    );
+    let mut parameters = options::parse(options)?;
+    parameters.append(&mut given);
     Ok(Opening {
         user: user.to_owned(),
-        database: database.unwrap_or(user).to_owned(),
+        database: if database.is_empty() { user } else { database }.to_owned(),
         parameters,
-        replication: replication(start.get("replication"))?,
+        replication: replication(replicates)?,
         protocol: start.version.min(Version::LATEST),
     })
 }
