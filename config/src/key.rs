@@ -76,7 +76,7 @@ pub const KEYS: &[Key] = &[
     live("postgres.tls.key", "path", NONE),
     live("postgres.tls.client_ca", "path", NONE),
     live("postgres.auth.method", "word", "scram-sha-256"),
-    live("postgres.auth.auth_query", "SQL", NONE),
+    live("postgres.auth.auth_query", "SQL or \"default\"", NONE),
     live("postgres.auth.auth_user", "name", NONE),
     live("postgres.auth.auth_database", "name", NONE),
     live("postgres.auth.cert_map.NAME", "name or list of names", NONE),

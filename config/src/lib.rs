@@ -59,7 +59,7 @@ pub use registered::{Given, MODELS, registered};
 pub use relation::{MongoRelation, MongoThrough};
 pub use secret::Secret;
 pub use settings::{
-    Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, Log, LogFormat, Mask, Mongo,
-    Postgres, Settings, TlsMode, User,
+    Admin, Auth, AuthMethod, AuthQuery, ClientTls, Credential, DEFAULT_AUTH_QUERY, Log, LogFormat,
+    Mask, Mongo, Postgres, Settings, TlsMode, User,
 };
 pub use upstream::{ChannelBinding, Host, SslMode, SslNegotiation, Upstream};

@@ -162,6 +162,14 @@ pub enum AuthMethod {
     Trust,
 }
 
+/// The `auth_query` for servers where its user may read `pg_authid`. Everything in it is qualified: no `search_path`
+/// decides what it reads. Who may not log in there is nobody, and an expired password is none at all.
+pub const DEFAULT_AUTH_QUERY: &str = "SELECT rolname::pg_catalog.text, \
+     CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) pg_catalog.now() \
+     THEN NULL ELSE rolpassword END \
+     FROM pg_catalog.pg_authid \
+     WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin";
+
 /// A query that fetches a user's verifier from the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthQuery {

@@ -130,7 +130,7 @@ fn strict(world: &World, pool: usize, lines: &str) -> Result<String> {
             certificate = "{certificate}"
             key = "{key}"
             [postgres.auth]
-            auth_query = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1"
+            auth_query = "default"
             auth_user = "{superuser}"
             [databases.library]
             url = "{library}"

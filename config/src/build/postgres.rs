@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::build::{MANY, address};
 use crate::read::Section;
-use crate::settings::{Auth, AuthMethod, AuthQuery, ClientTls, Postgres, TlsMode};
+use crate::settings::{
+    Auth, AuthMethod, AuthQuery, ClientTls, DEFAULT_AUTH_QUERY, Postgres, TlsMode,
+};
 use crate::source::Value;
 
 /// Words of `postgres.tls.mode`.
@@ -156,13 +158,16 @@ fn auth(section: &Section<'_>) -> Auth {
                 section.refuse(
                     name,
                     "has no effect without `auth_query`",
-                    "set auth_query = \"SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1\"",
+                    "set auth_query = \"default\"",
                 );
             }
         }
     }
     let query = section.text("auth_query").map(|sql| AuthQuery {
-        sql,
+        sql: match &*sql {
+            "default" => DEFAULT_AUTH_QUERY.to_owned(),
+            _ => sql,
+        },
         user,
         database,
     });
@@ -173,7 +178,7 @@ fn auth(section: &Section<'_>) -> Auth {
         section.refuse(
             "auth_query",
             "does not ask for the user `$1`",
-            "end it with … WHERE rolname = $1; it gives the name and the verifier",
+            "write \"default\", or end it with … WHERE rolname = $1; it gives the name and the verifier",
         );
     }
     if section.has("cert_map") && method != AuthMethod::Cert {

@@ -116,12 +116,15 @@ impl Backend {
     }
 }
 
-/// What decides the greeting: everything but the name that the client gives itself, which differs too often.
+/// What decides the greeting: everything but the name that the client gives itself, which differs too often; that
+/// it gives one does count, for the server's own shows without.
 fn greeting_key(baseline: &Overrides) -> Vec<(String, String)> {
     baseline
         .iter()
-        .filter(|(name, _)| *name != "application_name")
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| match name {
+            "application_name" => (name.to_owned(), String::new()),
+            _ => (name.to_owned(), value.to_owned()),
+        })
         .collect()
 }
 
@@ -182,6 +185,15 @@ struct State {
     servers: HashMap<String, Arc<Server>>,
 }
 
+impl State {
+    /// Forgets what the pools of a database share once there is none.
+    fn forget_databases(&mut self) {
+        let used: HashSet<&str> = self.pools.keys().map(|key| &*key.database).collect();
+        self.quotas.retain(|name, _| used.contains(&**name));
+        self.servers.retain(|name, _| used.contains(&**name));
+    }
+}
+
 /// What tells pools apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -204,6 +216,7 @@ impl Pools {
         shared: Shared<'_>,
         control: bool,
     ) -> Result<Arc<PgPool>, ConnectError> {
+        let user = database.upstream.user.as_deref().unwrap_or(user);
         let key = Key {
             database: database.name.clone(),
             user: user.to_owned(),
@@ -242,11 +255,7 @@ impl Pools {
         let backend = Backend {
             server,
             settings: Arc::clone(database),
-            user: database
-                .upstream
-                .user
-                .clone()
-                .unwrap_or_else(|| user.to_owned()),
+            user: user.to_owned(),
             credentials: Mutex::new(Credentials::None),
             catalog: shared.catalogs.entry(&database.name),
             greetings: Mutex::default(),
@@ -299,9 +308,8 @@ impl Pools {
         let mut closed = Vec::new();
         for key in gone {
             closed.extend(state.pools.remove(&key));
-            state.servers.remove(&key.database);
-            state.quotas.remove(&key.database);
         }
+        state.forget_databases();
         drop(state);
         for pool in closed {
             pool.close();
@@ -312,18 +320,11 @@ impl Pools {
     /// connections are closed: otherwise every name that was ever asked for would stay.
     pub fn forget_unused(&self, settings: &Settings) {
         let mut state = self.state.lock();
-        let State {
-            pools,
-            quotas,
-            servers,
-        } = &mut *state;
-        pools.retain(|key, pool| {
+        state.pools.retain(|key, pool| {
             let named = settings.databases.contains_key(&key.database);
             named || Arc::strong_count(pool) > 1 || !pool.census().is_empty()
         });
-        let used: HashSet<&str> = pools.keys().map(|key| key.database.as_str()).collect();
-        quotas.retain(|database, _| used.contains(database.as_str()));
-        servers.retain(|database, _| used.contains(database.as_str()));
+        state.forget_databases();
     }
 
     /// Takes sizes and timeouts of new settings.

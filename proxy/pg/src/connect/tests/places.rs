@@ -1,7 +1,6 @@
-//! Where an upstream may be, cancels, and the `auth_query`.
+//! Where an upstream may be, and cancels.
 
 use super::*;
-use crate::auth::{Secret, query};
 
 #[tokio::test]
 async fn nobody_there() {
@@ -105,69 +104,4 @@ async fn an_address_that_is_dead_does_not_hide_the_next() {
     let keyring = Keyring::new();
     let (connected, _socket) = tokio::join!(connect(&target, &keyring), serve);
     connected.unwrap();
-}
-
-/// Answers an `auth_query` with `answer`.
-async fn asked(answer: &[u8]) -> (Result<Option<Secret>, String>, Vec<u8>) {
-    let (mut near, far) = UnixStream::pair().unwrap();
-    let mut server = Channel::new(far);
-    let serve = async {
-        let mut tags = Vec::new();
-        while tags.last() != Some(&b'S') {
-            let message = server.message(1000).await.unwrap();
-            if message.tag == frontend::BIND {
-                let bind = frontend::Bind::decode(message.body()).unwrap();
-                assert!(bind.rest.windows(3).any(|window| window == b"ann"));
-            }
-            tags.push(message.tag);
-        }
-        server.out.extend_from_slice(answer);
-        server.flush().await.unwrap();
-        drop(server);
-        tags
-    };
-    let (found, tags) = tokio::join!(query::run(&mut near, "SELECT …", "ann"), serve);
-    (found.map_err(|error| error.reason), tags)
-}
-
-fn answer(rows: &[[Option<&str>; 2]]) -> Vec<u8> {
-    let mut out = Vec::new();
-    build::parse_complete(&mut out);
-    build::bind_complete(&mut out);
-    for row in rows {
-        build::data_row(&mut out, row);
-    }
-    build::command_complete(&mut out, b"SELECT 1");
-    build::ready_for_query(&mut out, Status::Idle);
-    out
-}
-
-#[tokio::test]
-async fn auth_query_gives_a_secret_or_none() {
-    let (found, tags) = asked(&answer(&[[Some("ann"), Some("pencil")]])).await;
-    assert_eq!(found, Ok(Some(Secret::Plain("pencil".to_owned()))));
-    assert_eq!(tags, b"PBES");
-    assert_eq!(asked(&answer(&[])).await.0, Ok(None));
-    assert_eq!(asked(&answer(&[[Some("ann"), None]])).await.0, Ok(None));
-}
-
-#[tokio::test]
-async fn auth_query_that_fails_lets_nobody_in() {
-    let mut error = Vec::new();
-    let report = Report {
-        message: "relation is missing",
-        ..Report::default()
-    };
-    build::error_response(&mut error, &report);
-    build::ready_for_query(&mut error, Status::Idle);
-    let reason = asked(&error).await.0.unwrap_err();
-    assert!(reason.contains("relation is missing"), "{reason}");
-    let two = [[Some("ann"), Some("a")], [Some("ann"), Some("b")]];
-    assert!(asked(&answer(&two)).await.0.is_err());
-    assert!(asked(&answer(&[[Some("bob"), Some("a")]])).await.0.is_err());
-    assert!(
-        asked(b"D\0\0\0\x0a\0\x02\0\0\0\x05").await.0.is_err(),
-        "a short DataRow"
-    );
-    assert!(asked(b"").await.0.is_err());
 }
