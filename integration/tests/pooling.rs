@@ -8,6 +8,8 @@ mod raw;
 #[path = "pooling/support.rs"]
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod support;
+#[path = "pooling/unasked.rs"]
+mod unasked;
 
 use std::time::{Duration, Instant};
 

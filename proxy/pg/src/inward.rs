@@ -216,6 +216,12 @@ impl Held {
         let Some(lease) = &mut self.lease else {
             return Err(SqlError::Lost("it was given back".to_owned()));
         };
+        // Whoever was dropped in the middle has left an answer that would be taken for this one's.
+        if self.step != Step::AtRest {
+            return Err(SqlError::Lost(
+                "a statement on it was dropped before its answer".to_owned(),
+            ));
+        }
         self.step = Step::Sending;
         let mut answer = Answer::default();
         let result = async {

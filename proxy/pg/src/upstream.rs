@@ -1,6 +1,7 @@
 //! An upstream connection: what it carries, and short exchanges of our own with it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use twinport_core::pool::Connection;
 use twinport_core::stream::Stream;
 use twinport_wire::pg::backend::{self, Fields, Status, Values};
-use twinport_wire::pg::frame::Frame;
+use twinport_wire::pg::frame::{Frame, Frames};
 use twinport_wire::pg::frontend::build;
 
 use crate::admin::registry::Registered;
@@ -22,6 +23,9 @@ use crate::cancel::Target;
 use crate::parameters::{Overrides, Reported};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// More bytes than this nobody sends unasked while a connection is idle.
+const UNASKED: usize = 64 * 1024;
 
 /// What a statement is prepared under: its entry, and what its names mean.
 pub type PreparedKey = (u64, u64);
@@ -299,29 +303,43 @@ impl Connection for Upstream {
     }
 
     fn is_alive(&mut self) -> bool {
-        // Idle and in step, the server has nothing to say but that it goes. A read that finds nothing costs no
-        // system call: the last one left the socket marked as not readable.
-        let mut byte = [0];
-        let mut buffer = ReadBuf::new(&mut byte);
+        // Idle and in step, the server has nothing to say but what it may say at any time, or that it goes. A read
+        // that finds nothing costs no system call: the last one left the socket marked as not readable.
         let mut cx = Context::from_waker(Waker::noop());
-        match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer) {
-            Poll::Pending => true,
-            Poll::Ready(Err(_)) => false,
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => false,
-            Poll::Ready(Ok(())) => {
-                // A notice or a parameter that was reloaded: it is read with what comes next. An error is the
-                // last word of a server that goes.
-                let is_error =
-                    self.inbound.is_empty() && buffer.filled() == [backend::ERROR_RESPONSE];
-                self.inbound.extend_from_slice(buffer.filled());
-                !is_error
+        while self.inbound.len() < UNASKED {
+            let mut room = [const { MaybeUninit::uninit() }; 512];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            match Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer) {
+                Poll::Pending => return is_unasked(&self.inbound),
+                Poll::Ready(Err(_)) => return false,
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return false,
+                // It is read with what comes next.
+                Poll::Ready(Ok(())) => self.inbound.extend_from_slice(buffer.filled()),
             }
         }
+        false
     }
 
     fn opened(&self) -> Instant {
         self.opened
     }
+}
+
+/// Whether bytes are whole messages that a server sends without being asked: notices, parameters that were
+/// reloaded, notifications. Anything else is an answer that nobody waits for any more, or the server's last word.
+fn is_unasked(bytes: &[u8]) -> bool {
+    let mut frames = Frames::new(bytes);
+    let unasked = frames.by_ref().all(|frame| {
+        frame.is_ok_and(|frame| {
+            matches!(
+                frame.tag,
+                backend::NOTICE_RESPONSE
+                    | backend::PARAMETER_STATUS
+                    | backend::NOTIFICATION_RESPONSE
+            )
+        })
+    });
+    unasked && frames.rest().is_empty()
 }
 
 fn text_row(body: &[u8]) -> Result<Row, twinport_wire::Error> {
@@ -336,5 +354,29 @@ fn server_error(frame: Frame<'_>) -> ExchangeError {
         code: fields.code().unwrap_or("XX000").to_owned(),
         message: String::from_utf8_lossy(fields.get(b'M').unwrap_or(b"no message")).into_owned(),
         frame: frame.bytes.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTICE: &[u8] = b"N\0\0\0\x05\0";
+    const PARAMETER: &[u8] = b"S\0\0\0\x08a\0b\0";
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+
+    #[test]
+    fn only_what_a_server_says_unasked_may_wait_on_an_idle_connection() {
+        assert!(is_unasked(b""));
+        assert!(is_unasked(NOTICE));
+        assert!(is_unasked(&[PARAMETER, NOTICE].concat()));
+        assert!(!is_unasked(READY));
+        assert!(!is_unasked(&[NOTICE, READY].concat()));
+        assert!(!is_unasked(b"C\0\0\0\x0dROLLBACK\0"));
+        assert!(!is_unasked(b"E\0\0\0\x05\0"));
+        // Half of a message may be half of anything.
+        assert!(!is_unasked(NOTICE.get(..3).unwrap_or_default()));
+        assert!(!is_unasked(NOTICE.get(..5).unwrap_or_default()));
+        assert!(!is_unasked(b"N\0\0\0\0"));
     }
 }

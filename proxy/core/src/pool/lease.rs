@@ -28,13 +28,19 @@ impl<C: Connect> Lease<C> {
         &self.pool
     }
 
-    /// Gives a clean connection back, unless it is too old or the pool has become smaller.
+    /// Gives a clean connection back, unless it can't be used any more, is too old, or the pool has become smaller.
     pub fn release(self) {
         self.release_at(Instant::now());
     }
 
     /// As [`Lease::release`], for who knows what time it is.
-    pub fn release_at(self, now: Instant) {
+    pub fn release_at(mut self, now: Instant) {
+        // It may go straight to who waits for it.
+        let alive = self.connection.as_mut().is_some_and(|c| c.is_alive());
+        if !alive {
+            self.close();
+            return;
+        }
         let settings = self.pool.settings.load();
         let too_old = settings.max_age.is_some_and(|max| {
             self.connection
