@@ -3,7 +3,7 @@
 use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawBson, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, query};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 
@@ -32,6 +32,14 @@ pub(super) async fn explain(context: &mut Context<'_>) -> Outcome {
     let first = inner.into_iter().next().and_then(Result::ok);
     let (name, collection) = first
         .ok_or_else(|| Fault::new(known::FAILED_TO_PARSE, "explain needs a command to explain"))?;
+    // Even the extension's planning of such a stage empties its target.
+    if query::stages(inner).any(query::is_writing) {
+        return Err(Fault::new(
+            known::COMMAND_NOT_SUPPORTED,
+            "explain of $out and $merge is not supported: nothing was written",
+        )
+        .hint("Explain the pipeline without its last stage"));
+    }
     let verbosity = request.command.body.get_str("verbosity");
     // As MongoDB, where the command doesn't say; shells and drivers mostly do.
     let runs = !verbosity.is_ok_and(|verbosity| verbosity == "queryPlanner");

@@ -93,10 +93,19 @@ pub(super) async fn single(context: &mut Context<'_>, statement: &'static str) -
 
 /// Whether a pipeline's last stage writes.
 fn writes(body: &RawDocument) -> bool {
+    stages(body).last().is_some_and(is_writing)
+}
+
+/// The names of a pipeline's stages.
+pub(super) fn stages(body: &RawDocument) -> impl Iterator<Item = &str> {
     let pipeline = body.get_array("pipeline").ok();
-    let last = pipeline.and_then(|stages| stages.into_iter().flatten().last()?.as_document());
-    let stage = last.and_then(|stage| stage.into_iter().next()?.ok());
-    stage.is_some_and(|(name, _)| matches!(name.as_str(), "$out" | "$merge"))
+    let stages = pipeline.into_iter().flatten().flatten();
+    stages.filter_map(|stage| Some(stage.as_document()?.into_iter().next()?.ok()?.0.as_str()))
+}
+
+/// Whether a stage writes.
+pub(super) fn is_writing(stage: &str) -> bool {
+    matches!(stage, "$out" | "$merge")
 }
 
 /// Whether an option is there to be heeded.
