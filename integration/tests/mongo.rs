@@ -11,10 +11,14 @@ mod answers;
 mod bad_input;
 #[path = "mongo/cutter.rs"]
 mod cutter;
+#[path = "mongo/explain.rs"]
+mod explain;
 #[path = "mongo/forwarding.rs"]
 mod forwarding;
 #[path = "mongo/killed.rs"]
 mod killed;
+#[path = "mongo/late.rs"]
+mod late;
 #[path = "mongo/raw.rs"]
 mod raw;
 #[path = "mongo/retries.rs"]
