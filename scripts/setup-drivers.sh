@@ -157,6 +157,24 @@ if ! done_as "$drivers/java/hibernate.xml"; then
     record "$drivers/java/hibernate.xml"
 fi
 
+mark=$cache/java/morphia/pom.xml
+if ! done_as "$drivers/java/morphia.xml"; then
+    say "fetching Morphia"
+    rm -rf "$cache/java/morphia"
+    mvn -q -B -ntp -Dstyle.color=never -f "$drivers/java/morphia.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$cache/java/morphia"
+    record "$drivers/java/morphia.xml"
+fi
+
+# The suites are run from their source, which can't be in several files.
+mark=$cache/java/Checks.java
+if ! done_as "$drivers/java/checks/Checks.java"; then
+    say "compiling what the Java suites share"
+    rm -rf "$cache/java/checks"
+    javac -d "$cache/java/checks" "$drivers/java/checks/Checks.java"
+    record "$drivers/java/checks/Checks.java"
+fi
+
 mark=$cache/java/mongo/version
 if [ ! -f "$mark" ] || [ "$(cat "$mark")" != $mongo_java ]; then
     say "fetching MongoDB's Java driver $mongo_java"

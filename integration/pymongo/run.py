@@ -137,6 +137,7 @@ def inner(folder, out, modules, patterns):
     sys.path[0:0] = [str(folder), str(folder / "packages")]
     signal.signal(signal.SIGALRM, too_long)
     watch_sending()
+    import pytest
     import test as suite
 
     # The users of the port are those of its settings.
@@ -147,8 +148,16 @@ def inner(folder, out, modules, patterns):
     loader = unittest.TestLoader()
     if patterns:
         loader.testNamePatterns = [f"*{pattern}*" for pattern in patterns]
-    tests = unittest.TestSuite(loader.loadTestsFromName(f"test.{module}") for module in modules)
+    tests, left = unittest.TestSuite(), {}
+    for module in modules:
+        try:
+            tests.addTest(loader.loadTestsFromName(f"test.{module}"))
+        except pytest.skip.Exception as error:
+            left[module] = str(error)
     with open(out, "w", encoding="utf-8") as Recorder.out:
+        for module, why in left.items():
+            line = {"test": f"test.{module}", "outcome": "skipped", "why": why, "spec": None}
+            print(json.dumps(line), file=Recorder.out)
         unittest.TextTestRunner(resultclass=Recorder, verbosity=2).run(tests)
     # Threads that a failed test has left behind would be waited for.
     sys.stderr.flush()

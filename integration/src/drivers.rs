@@ -234,7 +234,7 @@ pub const PGJDBC: Suite = Suite {
     command: &[
         "java",
         "-cp",
-        "{cache}/java/postgresql.jar",
+        "{cache}/java/checks:{cache}/java/postgresql.jar",
         "PgjdbcSuite.java",
     ],
     folder: "java",
@@ -267,7 +267,7 @@ pub const HIBERNATE: Suite = Suite {
     command: &[
         "java",
         "-cp",
-        "{cache}/java/postgresql.jar:{cache}/java/hibernate/*",
+        "{cache}/java/checks:{cache}/java/postgresql.jar:{cache}/java/hibernate/*",
         "HibernateSuite.java",
     ],
     folder: "java",

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod drivers;
+mod eventually;
 mod memory;
 pub mod mongo;
 mod port;
@@ -13,7 +14,8 @@ mod suite;
 mod world;
 
 pub use address::{Address, Target};
+pub use eventually::eventually;
 pub use memory::resident;
 pub use port::Port;
-pub use suite::{Suite, cache};
+pub use suite::{Lacking, Suite, cache};
 pub use world::{PASSWORD, USER, World};

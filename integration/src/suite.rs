@@ -16,7 +16,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// A program that checks one driver.
 ///
 /// It MUST read its target from the environment ([`Target::environment`]), print `ok NAME` or
-/// `not ok NAME: reason` for each check, and exit non-zero if any failed.
+/// `not ok NAME: reason` for each check, and exit non-zero if any failed. It SHOULD leave out the checks that
+/// `TWINPORT_TEST_WITHOUT` names, with commas between.
 #[derive(Debug, Clone, Copy)]
 pub struct Suite {
     /// The driver's name.
@@ -30,6 +31,15 @@ pub struct Suite {
     pub checks: &'static [&'static str],
     /// The names that a run through the port must report as well.
     pub annotated: &'static [&'static str],
+}
+
+/// A check that a server can't pass, by its name, and what the server lacks.
+#[derive(Debug, Clone, Copy)]
+pub enum Lacking {
+    /// It fails.
+    Fails(&'static str, &'static str),
+    /// It would not end, and is left out.
+    Hangs(&'static str, &'static str),
 }
 
 impl Suite {
@@ -85,24 +95,38 @@ impl Suite {
         Ok(())
     }
 
-    /// Runs the program against a server that can't do everything, and gives the names of the checks that failed.
+    /// Runs the program against a server that can't do everything.
     ///
     /// # Errors
-    /// When other checks fail than `lacking` names, each with what the server lacks, or one of these does not:
-    /// the list is to stay true.
+    /// When other checks fail than `lacking` names, or one of these does not: the list is to stay true.
     pub async fn run_lacking(
         &self,
         environment: &[(&'static str, String)],
         annotated: bool,
-        lacking: &[(&str, &str)],
+        lacking: &[Lacking],
     ) -> Result<()> {
-        let output = self.output(environment).await?;
+        let unending: Vec<_> = lacking
+            .iter()
+            .filter_map(|lack| match lack {
+                Lacking::Hangs(name, _) => Some(*name),
+                Lacking::Fails(..) => None,
+            })
+            .collect();
+        let mut environment = environment.to_vec();
+        environment.push(("TWINPORT_TEST_WITHOUT", unending.join(",")));
+        let output = self.output(&environment).await?;
         let text = String::from_utf8_lossy(&output.stdout);
         let failed: BTreeMap<&str, &str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "))
             .collect();
-        let expected: BTreeSet<&str> = lacking.iter().map(|(name, _)| *name).collect();
+        let expected: BTreeSet<&str> = lacking
+            .iter()
+            .filter_map(|lack| match lack {
+                Lacking::Fails(name, _) => Some(*name),
+                Lacking::Hangs(..) => None,
+            })
+            .collect();
         let unexpected: Vec<_> = failed
             .iter()
             .filter(|(name, _)| !expected.contains(*name))
@@ -119,6 +143,7 @@ impl Suite {
         let missing: Vec<_> = all
             .iter()
             .filter(|name| !passed.contains(*name) && !failed.contains_key(*name))
+            .filter(|name| !unending.contains(*name))
             .collect();
         ensure!(
             unexpected.is_empty() && well.is_empty() && missing.is_empty(),

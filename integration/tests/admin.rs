@@ -351,8 +351,8 @@ async fn node_postgres_reads_it() -> Result<()> {
 
 #[tokio::test]
 async fn pgjdbc_reads_it() -> Result<()> {
-    const JAR: &str = "{cache}/java/postgresql.jar";
-    suite("java", &["java", "-cp", JAR, "ConsoleSuite.java"]).await
+    const JARS: &str = "{cache}/java/checks:{cache}/java/postgresql.jar";
+    suite("java", &["java", "-cp", JARS, "ConsoleSuite.java"]).await
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ mod raw;
 mod support;
 
 use anyhow::Result;
-use support::{Scene, eventually};
-use twinport_integration::resident;
+use support::Scene;
+use twinport_integration::{eventually, resident};
 
 /// So many clients are cut before the first count, which lets caches and allocators fill.
 const WARM_UP: usize = 150;

@@ -78,7 +78,7 @@ async fn a_thousand_clients_on_ten_connections() -> Result<()> {
     let answer = scene.client().await?.run(&count).await?;
     assert_eq!(answer.get_i32("n")?, 3000);
     drop(alive);
-    support::eventually("all are gone", async || {
+    twinport_integration::eventually("all are gone", async || {
         Ok(scene.wing()?.clients().count() == 0)
     })
     .await?;
@@ -142,7 +142,7 @@ async fn limits_hold_and_are_told() -> Result<()> {
     })
     .await?;
     scene.fill("c", 10).await?;
-    support::eventually("the first is gone", async || {
+    twinport_integration::eventually("the first is gone", async || {
         Ok(scene.wing()?.clients().count() == 0)
     })
     .await?;

@@ -35,23 +35,46 @@ suites! {
     go: drivers::GO,
     java: drivers::JAVA,
     beanie: drivers::BEANIE,
+    mongoengine: drivers::MONGOENGINE,
+    morphia: drivers::MORPHIA,
 }
 
-/// Through a port that forwards to a port on DocumentDB, with TLS and SCRAM on each of the ways.
-async fn chained(suite: Suite) -> Result<()> {
+/// Through a port that forwards to a port on DocumentDB, with TLS and SCRAM on each of the ways. The suites of a row
+/// run one after another, for they use the same names; the rows side by side.
+async fn chained(rows: [&[Suite]; 2]) -> Result<()> {
     let world = MongoWorld::start().await?;
     let behind = MongoPort::start(&world, POOL).await?;
     let url = behind.url(USER, PASSWORD);
     let port = MongoPort::forwarding(&world, &url, POOL).await?;
-    let result = suite.run_in(&port.environment(), port.annotated()).await;
+    let result = tokio::try_join!(row(&port, rows[0]), row(&port, rows[1])).map(drop);
     port.stop().await;
     behind.stop().await;
     result
 }
 
+async fn row(port: &MongoPort, suites: &[Suite]) -> Result<()> {
+    for suite in suites {
+        suite.run_in(&port.environment(), port.annotated()).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
-async fn pymongo_forwarded() -> Result<()> {
-    chained(drivers::PYMONGO).await
+async fn drivers_forwarded() -> Result<()> {
+    chained([
+        &[drivers::PYMONGO, drivers::NODE, drivers::GO, drivers::JAVA],
+        &[drivers::MONGOSH],
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn mappers_forwarded() -> Result<()> {
+    chained([
+        &[drivers::MONGOOSE, drivers::MORPHIA],
+        &[drivers::BEANIE, drivers::MONGOENGINE],
+    ])
+    .await
 }
 
 #[tokio::test]

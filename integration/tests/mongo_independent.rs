@@ -6,56 +6,59 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{Client, Collection, IndexModel};
+use twinport_integration::Lacking::{Fails, Hangs};
 use twinport_integration::mongo::{Independent, MongoPort, MongoWorld, drivers};
-use twinport_integration::{PASSWORD, Suite, USER};
+use twinport_integration::{Lacking, PASSWORD, Suite, USER};
 
 /// Fewer connections than the suites have clients.
 const POOL: usize = 4;
 
-/// Checks that a server can't pass, each with the reason.
-type Lacking = &'static [(&'static str, &'static str)];
-
+/// The mappers' check of transactions, where there are none.
+const MAPPERS_LACK: &[Lacking] = &[Fails("transactions", NO_TRANSACTIONS)];
 const NO_TRANSACTIONS: &str =
     "FerretDB has no transactions: it carries their commands out one by one";
 const APPLIED_TWICE: &str = "FerretDB keeps no record of writes by their number";
 const OTHER_WORDS: &str = "FerretDB has another text for duplicate keys, without E11000";
 
-async fn ferretdb(suite: Suite, lacking: Lacking) -> Result<()> {
+async fn ferretdb(suite: Suite, lacking: &[Lacking]) -> Result<()> {
     let world = MongoWorld::start().await?;
     let server = Independent::ferretdb(&world).await?;
     let port = MongoPort::forwarding(&world, &server.url, POOL).await?;
-    let result = suite
-        .run_lacking(&port.environment(), port.annotated(), lacking)
-        .await;
+    let result = on(&port, suite, lacking).await;
     port.stop().await;
     result
+}
+
+async fn on(port: &MongoPort, suite: Suite, lacking: &[Lacking]) -> Result<()> {
+    suite
+        .run_lacking(&port.environment(), port.annotated(), lacking)
+        .await
 }
 
 #[tokio::test]
 async fn pymongo_on_ferretdb() -> Result<()> {
     let lacking = &[
-        ("async_transaction", NO_TRANSACTIONS),
-        ("transaction_abort", NO_TRANSACTIONS),
-        ("transaction_commit", NO_TRANSACTIONS),
-        ("transaction_conflict", NO_TRANSACTIONS),
-        ("transaction_cursor", NO_TRANSACTIONS),
-        ("transaction_left_open", NO_TRANSACTIONS),
-        ("two_users_kept_apart", NO_TRANSACTIONS),
-        ("retried_write_is_applied_once", APPLIED_TWICE),
-        ("duplicate_key", OTHER_WORDS),
-        (
+        Fails("async_transaction", NO_TRANSACTIONS),
+        Fails("transaction_abort", NO_TRANSACTIONS),
+        Fails("transaction_commit", NO_TRANSACTIONS),
+        Fails("transaction_conflict", NO_TRANSACTIONS),
+        Fails("transaction_cursor", NO_TRANSACTIONS),
+        Fails("transaction_left_open", NO_TRANSACTIONS),
+        Fails("retried_write_is_applied_once", APPLIED_TWICE),
+        Fails("duplicate_key", OTHER_WORDS),
+        Fails(
             "indexes",
             "FerretDB answers 1, not 11000, to a unique index over equal values",
         ),
-        (
+        Fails(
             "bulk_unordered",
             "FerretDB announces batches of 100,000 writes and takes 25,000",
         ),
-        (
+        Fails(
             "collections_and_databases",
             "FerretDB lets a collection be made that is there",
         ),
-        ("validators", "FerretDB passes over validators"),
+        Fails("validators", "FerretDB passes over validators"),
     ];
     ferretdb(drivers::PYMONGO, lacking).await
 }
@@ -63,28 +66,131 @@ async fn pymongo_on_ferretdb() -> Result<()> {
 #[tokio::test]
 async fn node_on_ferretdb() -> Result<()> {
     let lacking = &[
-        ("transaction_commit_and_abort", NO_TRANSACTIONS),
-        ("retryable_write", APPLIED_TWICE),
-        ("indexes_and_duplicate_key", OTHER_WORDS),
+        Fails("transaction_commit_and_abort", NO_TRANSACTIONS),
+        Fails("retryable_write", APPLIED_TWICE),
+        Fails("indexes_and_duplicate_key", OTHER_WORDS),
     ];
     ferretdb(drivers::NODE, lacking).await
 }
 
 #[tokio::test]
 async fn mongosh_on_ferretdb() -> Result<()> {
-    ferretdb(drivers::MONGOSH, &[("transaction", NO_TRANSACTIONS)]).await
+    ferretdb(drivers::MONGOSH, &[Fails("transaction", NO_TRANSACTIONS)]).await
 }
 
 #[tokio::test]
 async fn java_on_ferretdb() -> Result<()> {
-    let lacking = &[("transaction_commit_and_abort", NO_TRANSACTIONS)];
+    let lacking = &[Fails("transaction_commit_and_abort", NO_TRANSACTIONS)];
     ferretdb(drivers::JAVA, lacking).await
 }
 
 #[tokio::test]
 async fn go_on_ferretdb() -> Result<()> {
-    let lacking = &[("transaction_commit_and_abort", NO_TRANSACTIONS)];
+    let lacking = &[Fails("transaction_commit_and_abort", NO_TRANSACTIONS)];
     ferretdb(drivers::GO, lacking).await
+}
+
+/// Each in a database of its own.
+#[tokio::test]
+async fn mappers_on_ferretdb() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let server = Independent::ferretdb(&world).await?;
+    let port = MongoPort::forwarding(&world, &server.url, POOL).await?;
+    let result = tokio::try_join!(
+        on(&port, drivers::MONGOOSE, MAPPERS_LACK),
+        on(&port, drivers::MORPHIA, MAPPERS_LACK),
+        on(
+            &port,
+            drivers::BEANIE,
+            &[Fails("transaction", NO_TRANSACTIONS)]
+        ),
+        // MongoEngine has no transactions itself.
+        on(&port, drivers::MONGOENGINE, &[]),
+    )
+    .map(drop);
+    port.stop().await;
+    result
+}
+
+const NO_SESSIONS: &str = "mongo-java-server has no sessions";
+const COUNTS_REFUSED: &str = "mongo-java-server counts inserts that it refuses as done";
+const NO_SCOPES: &str = "mongo-java-server hangs up on code with a scope";
+const NO_EXPLAIN: &str = "mongo-java-server has no explain";
+const OLD_LOOKUP: &str = "mongo-java-server's $lookup takes fields or a pipeline, not both";
+
+const PYMONGO_ON_JAVA: &[Lacking] = &[
+    Hangs(
+        "max_time",
+        "mongo-java-server passes over maxTimeMS, and works for an hour on a $lookup of 1,000 times 1,000 documents",
+    ),
+    Fails("types_round_trip", NO_SCOPES),
+    Fails(
+        "large_documents",
+        "mongo-java-server answers with messages of more than 48 MB",
+    ),
+    Fails("filters_sorts_projections", NO_EXPLAIN),
+    Fails("bulk_ordered", COUNTS_REFUSED),
+    Fails("bulk_unordered", COUNTS_REFUSED),
+    Fails(
+        "indexes",
+        "mongo-java-server looks for other collections' indexes when it drops all of one",
+    ),
+    Fails(
+        "collections_and_databases",
+        "mongo-java-server has no views",
+    ),
+    Fails("validators", "mongo-java-server passes over validators"),
+    Fails("transaction_commit", NO_SESSIONS),
+    Fails("transaction_abort", NO_SESSIONS),
+    Fails("transaction_cursor", NO_SESSIONS),
+    Fails("transaction_left_open", NO_SESSIONS),
+    Fails("transaction_conflict", NO_SESSIONS),
+    Fails("async_transaction", NO_SESSIONS),
+    Fails("sessions", NO_SESSIONS),
+    Fails("retried_write_is_applied_once", NO_SESSIONS),
+    Fails("two_users_kept_apart", NO_SESSIONS),
+    Fails(
+        "unacknowledged_writes",
+        "mongo-java-server hangs up after a write that wants no answer",
+    ),
+    Fails("include_to_many", OLD_LOOKUP),
+    Fails("include_to_one", "mongo-java-server has no stage $set"),
+];
+
+const NODE_ON_JAVA: &[Lacking] = &[
+    Fails("types_round_trip", NO_SCOPES),
+    Fails("bulk_ordered_and_unordered", COUNTS_REFUSED),
+    Fails("transaction_commit_and_abort", NO_SESSIONS),
+    Fails("retryable_write", NO_SESSIONS),
+    Fails("include", OLD_LOOKUP),
+];
+
+const COMPILED_ON_JAVA: &[Lacking] = &[
+    Fails("types_round_trip", NO_SCOPES),
+    Fails("transaction_commit_and_abort", NO_SESSIONS),
+    Fails("include", OLD_LOOKUP),
+];
+
+/// It speaks MongoDB 3.6's protocol, at which the drivers themselves would turn back.
+#[tokio::test]
+async fn drivers_on_mongo_java_server() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let server = Independent::java().await?;
+    let port = MongoPort::forwarding(&world, &server.url, POOL).await?;
+    let one_after_another = async {
+        on(&port, drivers::PYMONGO, PYMONGO_ON_JAVA).await?;
+        on(&port, drivers::NODE, NODE_ON_JAVA).await?;
+        on(&port, drivers::JAVA, COMPILED_ON_JAVA).await?;
+        on(&port, drivers::GO, COMPILED_ON_JAVA).await
+    };
+    let mongosh = [
+        Fails("lists", NO_EXPLAIN),
+        Fails("transaction", NO_SESSIONS),
+    ];
+    let beside = on(&port, drivers::MONGOSH, &mongosh);
+    let result = tokio::try_join!(one_after_another, beside).map(drop);
+    port.stop().await;
+    result
 }
 
 /// mongo-java-server speaks MongoDB 3.6's protocol and has neither users nor sessions: what is left must work with

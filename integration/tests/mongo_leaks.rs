@@ -10,10 +10,10 @@ mod support;
 
 use anyhow::Result;
 use raw::Raw;
-use support::{Scene, Wants, eventually, session};
+use support::{Scene, Wants, session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinport_integration::{PASSWORD, USER, resident};
+use twinport_integration::{PASSWORD, USER, eventually, resident};
 use twinport_wire::mongo::bson::rawdoc;
 
 /// So many clients are cut before the first count, which lets caches and allocators fill.

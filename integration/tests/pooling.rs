@@ -14,8 +14,9 @@ mod unasked;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use support::{Scene, code, eventually};
+use support::{Scene, code};
 use tokio_postgres::NoTls;
+use twinport_integration::eventually;
 
 #[tokio::test]
 async fn settings_and_roles_stay_apart() -> Result<()> {

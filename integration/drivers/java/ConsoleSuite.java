@@ -1,7 +1,9 @@
 // pgjdbc at the admin console: simple and extended protocol, with and without transactions. One file, run
-// with the driver's jar on the class path. It runs named checks, prints `ok NAME` or `not ok NAME: reason`
-// for each, and exits non-zero if any failed.
+// with the driver's jar on the class path.
 
+import static checks.Checks.equal;
+
+import checks.Checks;
 import java.net.URI;
 import java.sql.Connection;
 import java.sql.DriverManager;
@@ -10,7 +12,6 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.List;
-import java.util.Objects;
 import java.util.Properties;
 
 public class ConsoleSuite {
@@ -18,7 +19,6 @@ public class ConsoleSuite {
     private static final List<String> SHOWS = List.of("CLIENTS", "CONFIG", "DATABASES", "HELP", "LISTS", "POOLS", "SERVERS",
         "STATS", "STATS_TOTALS", "USERS", "VERSION");
     private static final List<String> MODES = List.of("simple", "extended", "extendedForPrepared", "extendedCacheEverything");
-    private static int failed = 0;
 
     interface Use {
         void on(Connection console) throws Exception;
@@ -26,23 +26,15 @@ public class ConsoleSuite {
 
     // Runs the check in each of the driver's modes.
     static void check(String name, Use use) {
-        for (String mode : MODES) {
-            try (Connection console = connect(mode)) {
-                use.on(console);
-            } catch (Throwable error) {
-                failed++;
-                System.out.println("not ok " + name + ": " + mode + ": " + String.valueOf(error).replaceAll("\\s+", " "));
-                error.printStackTrace();
-                return;
+        Checks.check(name, () -> {
+            for (String mode : MODES) {
+                try (Connection console = connect(mode)) {
+                    use.on(console);
+                } catch (Exception | AssertionError error) {
+                    throw new AssertionError(mode + ": " + error, error);
+                }
             }
-        }
-        System.out.println("ok " + name);
-    }
-
-    static void equal(Object got, Object expected) {
-        if (!Objects.deepEquals(got, expected)) {
-            throw new AssertionError("expected " + expected + ", got " + got);
-        }
+        });
     }
 
     static Connection connect(String mode) throws SQLException {
@@ -113,6 +105,6 @@ public class ConsoleSuite {
             console.rollback();
             equal(console.isValid(5), true);
         });
-        System.exit(failed == 0 ? 0 : 1);
+        Checks.end();
     }
 }

@@ -1,8 +1,13 @@
 // Hibernate against the port, over pgjdbc: one file, run with the jars on the class path. Annotations go
 // the way Hibernate's users send comments: `setComment` with `hibernate.use_sql_comments`, and a
-// `StatementInspector` for the statements that Hibernate writes itself. It runs named checks, prints
-// `ok NAME` or `not ok NAME: reason` for each, and exits non-zero if any failed.
+// `StatementInspector` for the statements that Hibernate writes itself.
 
+import static checks.Checks.annotated;
+import static checks.Checks.check;
+import static checks.Checks.equal;
+
+import checks.Checks;
+import checks.Checks.Check;
 import jakarta.persistence.Column;
 import jakarta.persistence.Entity;
 import jakarta.persistence.FetchType;
@@ -25,7 +30,6 @@ import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -43,8 +47,6 @@ import org.postgresql.PGConnection;
 public class HibernateSuite {
     private static final String URL = System.getenv("TWINPORT_TEST_URL");
     private static final String SINGLE_URL = System.getenv("TWINPORT_TEST_SINGLE_URL");
-    private static final boolean ANNOTATED = "1".equals(System.getenv("TWINPORT_TEST_ANNOTATED"));
-    private static int failed = 0;
 
     @Entity(name = "Author")
     @Table(name = "authors")
@@ -148,35 +150,8 @@ public class HibernateSuite {
 
     enum Mood { calm, keen }
 
-    interface Check {
-        void run() throws Exception;
-    }
-
     interface Use {
         void on(Session session) throws Exception;
-    }
-
-    static void check(String name, Check check) {
-        try {
-            check.run();
-            System.out.println("ok " + name);
-        } catch (Throwable error) {
-            failed++;
-            System.out.println("not ok " + name + ": " + String.valueOf(error).replaceAll("\\s+", " "));
-            error.printStackTrace();
-        }
-    }
-
-    static void annotated(String name, Check check) {
-        if (ANNOTATED) {
-            check(name, check);
-        }
-    }
-
-    static void equal(Object got, Object expected) {
-        if (!Objects.deepEquals(got, expected)) {
-            throw new AssertionError("expected " + expected + ", got " + got);
-        }
     }
 
     static void fails(String state, Check check) throws Exception {
@@ -278,7 +253,7 @@ public class HibernateSuite {
         annotated("upsert_by_comment", () -> upsertByComment(library));
         annotated("upsert_by_inspector", HibernateSuite::upsertByInspector);
         library.close();
-        System.exit(failed == 0 ? 0 : 1);
+        Checks.end();
     }
 
     static void types(SessionFactory library) throws Exception {

@@ -1,7 +1,11 @@
 // The Java driver against the MongoDB port: one file, run with the driver's jars on the class path.
-// It runs named checks, prints `ok NAME` or `not ok NAME: reason` for each, and exits non-zero if
-// any failed.
 
+import static checks.Checks.annotated;
+import static checks.Checks.check;
+import static checks.Checks.equal;
+
+import checks.Checks;
+import checks.Checks.Check;
 import com.mongodb.ConnectionString;
 import com.mongodb.MongoBulkWriteException;
 import com.mongodb.MongoClientSettings;
@@ -26,13 +30,9 @@ import com.mongodb.client.model.Sorts;
 import com.mongodb.client.model.UpdateOneModel;
 import com.mongodb.client.model.UpdateOptions;
 import com.mongodb.client.model.Updates;
-import java.io.FileInputStream;
-import java.security.KeyStore;
-import java.security.cert.CertificateFactory;
 import java.util.ArrayList;
 import java.util.Date;
 import java.util.List;
-import java.util.Objects;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -40,7 +40,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import javax.net.ssl.SSLContext;
-import javax.net.ssl.TrustManagerFactory;
 import org.bson.BsonRegularExpression;
 import org.bson.BsonTimestamp;
 import org.bson.Document;
@@ -56,39 +55,10 @@ import org.bson.types.Symbol;
 public class MongoSuite {
     private static final ConnectionString URL = new ConnectionString(System.getenv("TWINPORT_TEST_URL"));
     private static final ConnectionString OTHER_URL = new ConnectionString(System.getenv("TWINPORT_TEST_OTHER_URL"));
-    private static final boolean ANNOTATED = "1".equals(System.getenv("TWINPORT_TEST_ANNOTATED"));
     private static SSLContext trust;
-    private static int failed = 0;
-
-    interface Check {
-        void run() throws Exception;
-    }
 
     interface Use {
         void with(MongoClient client, MongoCollection<Document> collection) throws Exception;
-    }
-
-    static void check(String name, Check check) {
-        try {
-            check.run();
-            System.out.println("ok " + name);
-        } catch (Throwable error) {
-            failed++;
-            System.out.println("not ok " + name + ": " + String.valueOf(error).replaceAll("\\s+", " "));
-            error.printStackTrace();
-        }
-    }
-
-    static void annotated(String name, Check check) {
-        if (ANNOTATED) {
-            check(name, check);
-        }
-    }
-
-    static void equal(Object got, Object expected) {
-        if (!Objects.deepEquals(got, expected)) {
-            throw new AssertionError("expected " + expected + ", got " + got);
-        }
     }
 
     static MongoException fails(int code, Check check) throws Exception {
@@ -99,20 +69,6 @@ public class MongoSuite {
             return error;
         }
         throw new AssertionError("expected code " + code + ", but there was no error");
-    }
-
-    /** The driver takes its authorities from Java, not from the connection string. */
-    static SSLContext trust() throws Exception {
-        KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
-        store.load(null);
-        try (FileInputStream file = new FileInputStream(System.getenv("TWINPORT_TEST_CA"))) {
-            store.setCertificateEntry("ca", CertificateFactory.getInstance("X.509").generateCertificate(file));
-        }
-        TrustManagerFactory managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
-        managers.init(store);
-        SSLContext context = SSLContext.getInstance("TLS");
-        context.init(null, managers.getTrustManagers(), null);
-        return context;
     }
 
     static MongoClient connect(ConnectionString url, Consumer<MongoClientSettings.Builder> change) {
@@ -147,7 +103,7 @@ public class MongoSuite {
     }
 
     public static void main(String[] args) throws Exception {
-        trust = trust();
+        trust = Checks.trust();
         check("connect_scram_tls", () -> {
             try (MongoClient client = connect(URL, settings -> { })) {
                 Document status = client.getDatabase("admin").runCommand(new Document("connectionStatus", 1));
@@ -207,7 +163,7 @@ public class MongoSuite {
             }
             equal(people.find().into(new ArrayList<>()).stream().map(each -> each.get("n")).toList(), List.of(1));
         }));
-        System.exit(failed == 0 ? 0 : 1);
+        Checks.end();
     }
 
     static void basics(MongoClient client, MongoCollection<Document> books) {

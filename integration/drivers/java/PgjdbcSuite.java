@@ -1,6 +1,11 @@
-// pgjdbc against the port: one file, run with the driver's jar on the class path. It runs named
-// checks, prints `ok NAME` or `not ok NAME: reason` for each, and exits non-zero if any failed.
+// pgjdbc against the port: one file, run with the driver's jar on the class path.
 
+import static checks.Checks.annotated;
+import static checks.Checks.check;
+import static checks.Checks.equal;
+
+import checks.Checks;
+import checks.Checks.Check;
 import java.io.StringReader;
 import java.io.StringWriter;
 import java.math.BigDecimal;
@@ -18,7 +23,6 @@ import java.time.OffsetDateTime;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import java.util.Properties;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -30,35 +34,6 @@ import org.postgresql.copy.CopyManager;
 public class PgjdbcSuite {
     private static final String URL = System.getenv("TWINPORT_TEST_URL");
     private static final String SINGLE_URL = System.getenv("TWINPORT_TEST_SINGLE_URL");
-    private static final boolean ANNOTATED = "1".equals(System.getenv("TWINPORT_TEST_ANNOTATED"));
-    private static int failed = 0;
-
-    interface Check {
-        void run() throws Exception;
-    }
-
-    static void check(String name, Check check) {
-        try {
-            check.run();
-            System.out.println("ok " + name);
-        } catch (Throwable error) {
-            failed++;
-            System.out.println("not ok " + name + ": " + String.valueOf(error).replaceAll("\\s+", " "));
-            error.printStackTrace();
-        }
-    }
-
-    static void annotated(String name, Check check) {
-        if (ANNOTATED) {
-            check(name, check);
-        }
-    }
-
-    static void equal(Object got, Object expected) {
-        if (!Objects.deepEquals(got, expected)) {
-            throw new AssertionError("expected " + expected + ", got " + got);
-        }
-    }
 
     static Connection connect(String url, String... options) throws SQLException {
         URI parts = URI.create(url);
@@ -153,7 +128,7 @@ public class PgjdbcSuite {
             }
         });
         annotated("upsert", PgjdbcSuite::upsert);
-        System.exit(failed == 0 ? 0 : 1);
+        Checks.end();
     }
 
     static void types(Connection connection) throws Exception {

@@ -43,7 +43,8 @@ check('greeting_without_errors', async () => {
 
 check('create_read_update_delete', async () => {
   const found = await value(`
-    const books = use_db.books; books.drop();
+    use_db.dropDatabase();
+    const books = use_db.books; books.insertOne({ _id: 1 }); books.drop();
     books.insertMany([{ _id: 1, title: 'Mort' }, { _id: 2, title: 'Eric' }]);
     books.updateOne({ _id: 2 }, { $set: { price: 5 } });
     books.deleteOne({ _id: 1 });
@@ -62,7 +63,6 @@ check('lists', async () => {
 
 check('cursor_over_batches', async () => {
   const count = await value(`
-    use_db.many.drop();
     use_db.many.insertMany(Array.from({ length: 500 }, (_, n) => ({ _id: n })));
     print(use_db.many.find().batchSize(20).toArray().length)`);
   assert.equal(count, 500);
@@ -70,7 +70,7 @@ check('cursor_over_batches', async () => {
 
 check('transaction', async () => {
   const count = await value(`
-    use_db.accounts.drop(); use_db.accounts.insertOne({ _id: 1 });
+    use_db.accounts.insertOne({ _id: 1 });
     const session = db.getMongo().startSession();
     const inside = session.getDatabase('mongosh').accounts;
     session.startTransaction(); inside.insertOne({ _id: 2 }); session.commitTransaction();

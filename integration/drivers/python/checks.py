@@ -16,6 +16,7 @@ SINGLE_URL = os.environ["TWINPORT_TEST_SINGLE_URL"]
 DIRECT_URL = os.environ["TWINPORT_TEST_DIRECT_URL"]
 CA = os.environ["TWINPORT_TEST_CA"]
 ANNOTATED = os.environ.get("TWINPORT_TEST_ANNOTATED") == "1"
+WITHOUT = os.environ.get("TWINPORT_TEST_WITHOUT", "").split(",")
 
 _checks = []
 
@@ -64,6 +65,8 @@ def main():
     failed = 0
     for function in _checks:
         name = function.__name__
+        if name in WITHOUT:
+            continue
         try:
             if inspect.iscoroutinefunction(function):
                 asyncio.run(asyncio.wait_for(function(), 60))

@@ -71,6 +71,27 @@ pub const BEANIE: Suite = Suite {
     annotated: &[],
 };
 
+/// MongoEngine over PyMongo.
+pub const MONGOENGINE: Suite = Suite {
+    name: "MongoEngine",
+    command: &["{cache}/python/bin/python", "mongoengine_suite.py"],
+    folder: "python",
+    checks: &[
+        "indexes_at_start",
+        "documents_and_changes",
+        "types_round_trip",
+        "queries",
+        "cursor_over_batches",
+        "aggregation",
+        "references",
+        "duplicates_and_validation",
+        "upserts",
+        "files",
+        "plain_comments_pass",
+    ],
+    annotated: &["include", "include_of_nothing_known", "upsert"],
+};
+
 /// The Node driver.
 pub const NODE: Suite = Suite {
     name: "mongodb for Node",
@@ -135,7 +156,12 @@ pub const MONGOSH: Suite = Suite {
 /// The Java driver, sync.
 pub const JAVA: Suite = Suite {
     name: "mongodb-driver-sync",
-    command: &["java", "-cp", "{cache}/java/mongo/*", "MongoSuite.java"],
+    command: &[
+        "java",
+        "-cp",
+        "{cache}/java/checks:{cache}/java/mongo/*",
+        "MongoSuite.java",
+    ],
     folder: "java",
     checks: &[
         "connect_scram_tls",
@@ -152,6 +178,31 @@ pub const JAVA: Suite = Suite {
         "compression",
         "two_users_kept_apart",
         "more_clients_than_connections",
+    ],
+    annotated: &["include", "upsert"],
+};
+
+/// Morphia over the Java driver.
+pub const MORPHIA: Suite = Suite {
+    name: "Morphia",
+    command: &[
+        "java",
+        "-cp",
+        "{cache}/java/checks:{cache}/java/morphia/*",
+        "MorphiaSuite.java",
+    ],
+    folder: "java",
+    checks: &[
+        "indexes_at_start",
+        "documents_and_changes",
+        "queries",
+        "cursor_over_batches",
+        "aggregation",
+        "references",
+        "duplicates_and_versions",
+        "upserts",
+        "transactions",
+        "plain_comments_pass",
     ],
     annotated: &["include", "upsert"],
 };

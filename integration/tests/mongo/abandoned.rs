@@ -1,10 +1,11 @@
 //! What clients leave behind when they go: cursors, transactions, statements that run.
 
 use anyhow::Result;
+use twinport_integration::eventually;
 use twinport_wire::mongo::bson::raw::RawDocumentBuf;
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, code, cursor, eventually, page, session};
+use super::support::{Scene, Wants, code, cursor, page, session};
 
 fn begin(byte: u8, number: i64) -> RawDocumentBuf {
     rawdoc! {
@@ -42,12 +43,9 @@ async fn a_dead_clients_command_is_cancelled() -> Result<()> {
     let lock = scene.lock("c").await?;
     let mut client = scene.client().await?;
     client.send(&rawdoc! { "find": "c", "$db": "test" }).await?;
-    eventually("the command runs", async || Ok(scene.locked().await? == 1)).await?;
+    scene.until_locked(1).await?;
     drop(client);
-    eventually("the command is over", async || {
-        Ok(scene.locked().await? == 0)
-    })
-    .await?;
+    scene.until_locked(0).await?;
     drop(lock);
     assert_eq!(
         count(&scene).await?,
@@ -71,12 +69,9 @@ async fn a_dead_clients_write_is_whole_or_not_there() -> Result<()> {
     client
         .send(&rawdoc! { "insert": "c", "documents": [{}, {}], "$db": "test" })
         .await?;
-    eventually("the command runs", async || Ok(scene.locked().await? == 1)).await?;
+    scene.until_locked(1).await?;
     drop(client);
-    eventually("the command is over", async || {
-        Ok(scene.locked().await? == 0)
-    })
-    .await?;
+    scene.until_locked(0).await?;
     drop(lock);
     assert_eq!(count(&scene).await?, 3);
     scene.stop().await;

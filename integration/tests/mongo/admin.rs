@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use twinport_integration::eventually;
 use twinport_integration::{PASSWORD, USER};
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, eventually, session};
+use super::support::{Scene, Wants, session};
 
 type Row = BTreeMap<String, Option<String>>;
 

@@ -69,7 +69,7 @@ impl Yard {
     async fn end(mut self) -> Result<()> {
         self.goes_on().await?;
         let wing = self.scene.running.mongo_wing().context("no wing")?;
-        super::support::eventually("only the bystander is left", async || {
+        twinport_integration::eventually("only the bystander is left", async || {
             Ok(wing.clients().count() == 1)
         })
         .await?;

@@ -2,10 +2,11 @@
 //! recovers by itself.
 
 use anyhow::Result;
+use twinport_integration::eventually;
 use twinport_wire::mongo::bson::raw::RawDocumentBuf;
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, code, eventually, labels, page, session};
+use super::support::{Scene, code, labels, page, session};
 
 /// Codes after which drivers try a read again: the host can't be reached, or shuts down.
 const RETRYABLE: [i32; 5] = [6, 7, 89, 91, 11600];
@@ -56,7 +57,7 @@ async fn a_killed_server_is_told_and_survived() -> Result<()> {
         "$db": "test",
     };
     writing.send(&insert).await?;
-    eventually("both run", async || Ok(scene.locked().await? == 2)).await?;
+    scene.until_locked(2).await?;
     scene.world.server.kill9()?;
     let answer = reading.read().await?;
     assert!(RETRYABLE.contains(&code(&answer)), "a read: {answer:?}");
@@ -121,7 +122,7 @@ async fn a_terminated_connection_is_told_and_replaced() -> Result<()> {
     let mut client = scene.client().await?;
     let lock = scene.lock("c").await?;
     client.send(&rawdoc! { "find": "c", "$db": "test" }).await?;
-    eventually("the command runs", async || Ok(scene.locked().await? == 1)).await?;
+    scene.until_locked(1).await?;
     scene.admin.execute(kill, &[]).await?;
     let answer = client.read().await?;
     assert!(RETRYABLE.contains(&code(&answer)), "{answer:?}");

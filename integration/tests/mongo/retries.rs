@@ -88,70 +88,65 @@ async fn write(url: &str) -> Result<usize> {
     Ok(7)
 }
 
-#[tokio::test]
-async fn before_the_port_by_the_rust_driver() -> Result<()> {
+/// A port, and what loses answers before it.
+async fn before(loses: Loses) -> Result<(Scene, Cutter)> {
     let scene = Scene::new().await?;
-    let cutter = Cutter::before(scene.port, Loses::AnswerToEveryOther(NUMBERED)).await?;
-    let commands = write(&url(cutter.port)).await?;
-    assert_eq!(
-        cutter.lost(),
-        commands,
-        "each command has lost its first answer"
-    );
+    let cutter = Cutter::before(scene.port, loses).await?;
+    Ok((scene, cutter))
+}
+
+/// A port, and what loses answers between it and the server.
+async fn behind(loses: Loses) -> Result<(Scene, Cutter)> {
+    let world = MongoWorld::start().await?;
+    let cutter = Cutter::before(world.server.port(), loses).await?;
+    let wants = Wants {
+        server: Some(cutter.port),
+        ..Wants::default()
+    };
+    Ok((Scene::before(world, wants).await?, cutter))
+}
+
+/// The Rust driver's writes, each of which loses its first answer.
+async fn by_the_rust_driver(scene: Scene, cutter: &Cutter, port: u16) -> Result<()> {
+    let commands = write(&url(port)).await?;
+    assert_eq!(cutter.lost(), commands, "each command has lost an answer");
     scene.stop().await;
     Ok(())
+}
+
+/// PyMongo's, too.
+async fn by_pymongo(scene: Scene, cutter: &Cutter, port: u16) -> Result<()> {
+    PYMONGO.run_in(&environment(port), false).await?;
+    let lost = cutter.lost();
+    assert!(lost >= PYMONGO.checks.len(), "{lost} were lost");
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn before_the_port_by_the_rust_driver() -> Result<()> {
+    let (scene, cutter) = before(Loses::AnswerToEveryOther(NUMBERED)).await?;
+    by_the_rust_driver(scene, &cutter, cutter.port).await
 }
 
 #[tokio::test]
 async fn behind_the_port_by_the_rust_driver() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    let cutter = Cutter::before(world.server.port(), Loses::Answer(RECORDED)).await?;
-    let wants = Wants {
-        server: Some(cutter.port),
-        ..Wants::default()
-    };
-    let scene = Scene::before(world, wants).await?;
-    let commands = write(&url(scene.port)).await?;
-    assert_eq!(
-        cutter.lost(),
-        commands,
-        "each command has lost its first answer"
-    );
-    scene.stop().await;
-    Ok(())
+    let (scene, cutter) = behind(Loses::Answer(RECORDED)).await?;
+    let port = scene.port;
+    by_the_rust_driver(scene, &cutter, port).await
 }
 
 #[tokio::test]
 async fn before_the_port_by_pymongo() -> Result<()> {
-    let scene = Scene::new().await?;
-    let cutter = Cutter::before(scene.port, Loses::AnswerToEveryOther(NUMBERED)).await?;
-    PYMONGO.run_in(&environment(cutter.port), false).await?;
-    assert!(
-        cutter.lost() >= PYMONGO.checks.len(),
-        "{} were lost",
-        cutter.lost()
-    );
-    scene.stop().await;
-    Ok(())
+    let (scene, cutter) = before(Loses::AnswerToEveryOther(NUMBERED)).await?;
+    by_pymongo(scene, &cutter, cutter.port).await
 }
 
 #[tokio::test]
 async fn behind_the_port_by_pymongo() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    let cutter = Cutter::before(world.server.port(), Loses::Answer(RECORDED)).await?;
-    let wants = Wants {
-        server: Some(cutter.port),
-        ..Wants::default()
-    };
-    let scene = Scene::before(world, wants).await?;
-    PYMONGO.run_in(&environment(scene.port), false).await?;
-    assert!(
-        cutter.lost() >= PYMONGO.checks.len(),
-        "{} were lost",
-        cutter.lost()
-    );
-    scene.stop().await;
-    Ok(())
+    let (scene, cutter) = behind(Loses::Answer(RECORDED)).await?;
+    let port = scene.port;
+    by_pymongo(scene, &cutter, port).await
 }
 
 #[tokio::test]
@@ -177,7 +172,7 @@ async fn sent_again_while_the_first_still_runs() -> Result<()> {
         client.send(&add(2)).await?;
         clients.push(client);
     }
-    super::support::eventually("all three run", async || Ok(scene.locked().await? == 3)).await?;
+    scene.until_locked(3).await?;
     drop(lock);
     for mut client in clients {
         let answer = client.read().await?;
@@ -257,13 +252,7 @@ async fn only(client: &mut Raw) -> Result<Option<i32>> {
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_known_when_asked_again() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    let cutter = Cutter::before(world.server.port(), Loses::Answer(b"COMMIT\0")).await?;
-    let wants = Wants {
-        server: Some(cutter.port),
-        ..Wants::default()
-    };
-    let scene = Scene::before(world, wants).await?;
+    let (scene, cutter) = behind(Loses::Answer(b"COMMIT\0")).await?;
     let (mut client, commit) = add_one(&scene).await?;
     let lost = client.ask(&commit).await?;
     assert_ne!(code(&lost), 0);
@@ -284,13 +273,7 @@ async fn a_commit_whose_answer_is_lost_is_known_when_asked_again() -> Result<()>
 
 #[tokio::test]
 async fn a_commit_that_never_arrived_is_known_when_asked_again() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    let cutter = Cutter::before(world.server.port(), Loses::Request(b"COMMIT\0")).await?;
-    let wants = Wants {
-        server: Some(cutter.port),
-        ..Wants::default()
-    };
-    let scene = Scene::before(world, wants).await?;
+    let (scene, _cutter) = behind(Loses::Request(b"COMMIT\0")).await?;
     let (mut client, commit) = add_one(&scene).await?;
     let lost = client.ask(&commit).await?;
     let found = labels(&lost);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio_postgres::Client;
 use twinport::Running;
 use twinport_config::Settings;
 use twinport_integration::mongo::{MongoWorld, OTHER, OTHER_PASSWORD};
-use twinport_integration::{PASSWORD, USER};
+use twinport_integration::{PASSWORD, USER, eventually};
 use twinport_mongo::wing::Wing;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::spec::BinarySubtype;
@@ -128,6 +128,12 @@ impl Scene {
         Ok(self.admin.query_one(sql, &[]).await?.get(0))
     }
 
+    /// Waits until just this many of the proxy's statements wait for a lock.
+    pub(crate) async fn until_locked(&self, count: i64) -> Result<()> {
+        let what = format!("{count} wait for the lock");
+        eventually(&what, async || Ok(self.locked().await? == count)).await
+    }
+
     /// How many of the proxy's connections have a transaction open or a statement running.
     pub(crate) async fn busy(&self) -> Result<i64> {
         let sql = "SELECT count(*) FROM pg_stat_activity
@@ -223,18 +229,4 @@ pub(crate) fn page(answer: &RawDocument) -> Result<Vec<&RawDocument>> {
 /// The number of a cursor; 0 if it is at its end.
 pub(crate) fn cursor(answer: &RawDocument) -> Result<i64> {
     Ok(answer.get_document("cursor")?.get_i64("id")?)
-}
-
-/// Asks until it holds, for at most twenty seconds.
-pub(crate) async fn eventually(
-    what: &str,
-    mut holds: impl AsyncFnMut() -> Result<bool>,
-) -> Result<()> {
-    for _ in 0..200 {
-        if holds().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    bail!("{what}: not within twenty seconds")
 }

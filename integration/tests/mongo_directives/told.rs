@@ -9,11 +9,12 @@ use mongodb::error::ErrorKind;
 use mongodb::{Client, Database};
 use twinport::Running;
 use twinport_config::Settings;
+use twinport_integration::eventually;
 use twinport_integration::mongo::{OTHER, OTHER_PASSWORD};
 use twinport_integration::{PASSWORD, USER};
 
 use super::shop::at;
-use super::support::{Scene, Wants, eventually};
+use super::support::{Scene, Wants};
 
 const MODELS: &str = "twinport.models";
 

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use twinport_integration::eventually;
 
-use crate::support::{Scene, eventually};
+use crate::support::Scene;
 
 /// Each test on the oldest and the newest supported server.
 macro_rules! on_both {

@@ -1,8 +1,6 @@
 //! A world with a proxy in front of it, as the tests of the pool want it.
 
-use std::time::Duration;
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -131,18 +129,4 @@ pub(crate) fn code<T>(result: &Result<T, tokio_postgres::Error>) -> String {
             .code()
             .map_or_else(|| error.to_string(), |code| code.code().to_owned()),
     }
-}
-
-/// Asks until it holds, for at most ten seconds.
-pub(crate) async fn eventually(
-    what: &str,
-    mut holds: impl AsyncFnMut() -> Result<bool>,
-) -> Result<()> {
-    for _ in 0..100 {
-        if holds().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    bail!("{what}: not within ten seconds")
 }
