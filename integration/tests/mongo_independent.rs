@@ -168,7 +168,6 @@ const NODE_ON_JAVA: &[Lacking] = &[
 const COMPILED_ON_JAVA: &[Lacking] = &[
     Fails("types_round_trip", NO_SCOPES),
     Fails("transaction_commit_and_abort", NO_SESSIONS),
-    Fails("include", OLD_LOOKUP),
 ];
 
 /// It speaks MongoDB 3.6's protocol, at which the drivers themselves would turn back.
