@@ -1,10 +1,11 @@
 //! Statements whose time is over: nothing of them reaches another client.
 
 use anyhow::Result;
+use twinport_integration::eventually;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, code, eventually, page, session};
+use super::support::{Scene, Wants, code, page, session};
 
 /// A command that takes seconds, and gives itself little time.
 fn slow(more: &RawDocument) -> RawDocumentBuf {
