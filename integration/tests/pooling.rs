@@ -1,6 +1,8 @@
 //! What hurts users of poolers most, each as a test: state that leaks from one client to another,
 //! cancels that hit the wrong one, queries of dead clients, waits without end.
 
+#[path = "pooling/flow.rs"]
+mod flow;
 #[path = "pooling/lifecycle.rs"]
 mod lifecycle;
 #[path = "pooling/raw.rs"]

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use twinport_wire::pg::backend::{self, Fields};
 use twinport_wire::pg::frame::Frame;
-use twinport_wire::pg::frontend::build;
+use twinport_wire::pg::frontend::{self, Target, build};
 
 /// A client, logged in.
 pub(crate) struct Raw {
@@ -54,6 +54,44 @@ impl Raw {
         build::bind_text(&mut self.out, b"", name.as_bytes(), &[]);
         build::execute(&mut self.out, b"", 0);
         self
+    }
+
+    /// A Describe of a statement.
+    pub(crate) fn describe(&mut self, name: &str) -> &mut Self {
+        build::describe(&mut self.out, Target::Statement(name.as_bytes()));
+        self
+    }
+
+    /// A Close of a statement.
+    pub(crate) fn close(&mut self, name: &str) -> &mut Self {
+        build::close(&mut self.out, Target::Statement(name.as_bytes()));
+        self
+    }
+
+    /// A Sync, with nothing sent yet.
+    pub(crate) fn end_batch(&mut self) -> &mut Self {
+        build::sync(&mut self.out);
+        self
+    }
+
+    /// Data of a COPY, and its end.
+    pub(crate) fn copy(&mut self, data: &str) -> &mut Self {
+        let len = u32::try_from(data.len() + 4).unwrap_or(u32::MAX);
+        self.out.push(frontend::COPY_DATA);
+        self.out.extend_from_slice(&len.to_be_bytes());
+        self.out.extend_from_slice(data.as_bytes());
+        self.out
+            .extend_from_slice(&[frontend::COPY_DONE, 0, 0, 0, 4]);
+        self
+    }
+
+    /// Sends these bytes, unless the other side has stopped to read; whether it has not.
+    pub(crate) async fn takes(&mut self, bytes: &[u8]) -> Result<bool> {
+        let sending = self.socket.write_all(bytes);
+        match tokio::time::timeout(std::time::Duration::from_secs(3), sending).await {
+            Ok(sent) => Ok(sent.map(|()| true)?),
+            Err(_) => Ok(false),
+        }
     }
 
     /// A simple query.

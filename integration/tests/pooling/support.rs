@@ -102,6 +102,18 @@ impl Scene {
         Ok((client, driven))
     }
 
+    /// How many clients wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        let pools = self.port.running.wing().pools().list();
+        pools.iter().map(|(_, pool)| pool.census().waiting).sum()
+    }
+
+    /// Ends the proxy, which waits for a second; what is left of the scene.
+    pub(crate) async fn stop(self) -> (Client, World) {
+        self.port.stop().await;
+        (self.admin, self.world)
+    }
+
     /// How many clients the proxy serves.
     pub(crate) fn clients(&self) -> usize {
         self.port.running.wing().clients().count()
@@ -120,6 +132,26 @@ impl Scene {
         Ok(self.admin.query_one(sql, &[&USER]).await?.get(0))
     }
 }
+
+/// Each test on the oldest and the newest supported server.
+#[allow(unused_macros, reason = "the tests of leaks do without")]
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        $(mod $name {
+            #[tokio::test]
+            async fn on_15() -> anyhow::Result<()> {
+                super::$name(15).await
+            }
+
+            #[tokio::test]
+            async fn on_18() -> anyhow::Result<()> {
+                super::$name(18).await
+            }
+        })*
+    };
+}
+#[allow(unused_imports, reason = "the tests of leaks do without")]
+pub(crate) use on_both;
 
 /// The SQLSTATE of what must be the server's error, or why there is none.
 pub(crate) fn code<T>(result: &Result<T, tokio_postgres::Error>) -> String {

@@ -379,6 +379,13 @@ impl<C: Connect> Pool<C> {
         self.open_if_wanted();
     }
 
+    /// Whether somebody waits for a connection.
+    pub fn is_waited_for(&self) -> bool {
+        let state = self.state.lock();
+        let mut waiters = state.waiters.iter();
+        waiters.any(|waiter| !waiter.sender.is_closed())
+    }
+
     /// Counts what is there.
     pub fn census(&self) -> Census {
         let mut state = self.state.lock();

@@ -18,6 +18,7 @@ pub mod handshake;
 pub mod inward;
 mod login;
 pub mod parameters;
+mod pin;
 mod plan;
 pub mod pools;
 mod replication;

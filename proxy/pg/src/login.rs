@@ -18,9 +18,10 @@ use crate::fault::Fault;
 use crate::handles::Handles;
 use crate::handshake::{self, Accepted, Login};
 use crate::parameters::{Overrides, Reported};
+use crate::pin::Pinned;
 use crate::pools::{Greeting, PgPool, greet};
 use crate::reply::Replies;
-use crate::session::Session;
+use crate::session::{Clock, Session};
 use crate::transaction::apply;
 use crate::wing::Wing;
 use crate::{admin, replication};
@@ -232,6 +233,7 @@ impl Admitted {
             path_now: None,
             handles: Handles::default(),
             local_portals: Vec::new(),
+            timed_portals: Vec::new(),
             portal_fold: None,
             held: None,
             replies: Replies::default(),
@@ -242,14 +244,12 @@ impl Admitted {
             to_upstream: Vec::new(),
             to_client,
             batch: Batch::default(),
-            pinned: None,
+            pinned: Pinned::No,
             session_mode,
-            deadline: None,
+            clock: Clock::Off,
             silence: None,
             catalog_fault: None,
-            draining: Box::pin(drain.draining()),
-            armed: false,
-            drain: drain.clone(),
+            going_down: drain.watch(),
         })
     }
 }

@@ -134,7 +134,55 @@ impl Overrides {
         }
         Some(sql)
     }
+
+    /// The SQL that sets again what a RESET has taken back to the server's own value, and leaves alone what has been
+    /// set since; `None` if there is nothing to set.
+    #[must_use]
+    pub fn restore(&self) -> Option<String> {
+        let mut sql = String::new();
+        let plain = self.iter().filter(|(name, _)| !IDENTITY.contains(name));
+        for (name, value) in plain {
+            let start = if sql.is_empty() {
+                "SELECT pg_catalog.set_config(b.name, b.value, false) FROM (VALUES ("
+            } else {
+                ", ("
+            };
+            sql.push_str(start);
+            push_literal(&mut sql, name);
+            sql.push_str(", ");
+            push_literal(&mut sql, value);
+            sql.push(')');
+        }
+        if !sql.is_empty() {
+            sql.push_str(RESTORE);
+        }
+        let identity = IDENTITY
+            .iter()
+            .filter_map(|name| Some((*name, self.get(name)?)));
+        for (name, value) in identity {
+            let unset = match name {
+                "role" => "pg_catalog.current_setting('role') = 'none'",
+                _ => "session_user <> ",
+            };
+            sql.push_str("SELECT pg_catalog.set_config('");
+            sql.push_str(name);
+            sql.push_str("', ");
+            push_literal(&mut sql, value);
+            sql.push_str(", false) WHERE ");
+            sql.push_str(unset);
+            if name != "role" {
+                push_literal(&mut sql, value);
+            }
+            sql.push_str("; ");
+        }
+        (!sql.is_empty()).then_some(sql)
+    }
 }
+
+/// SQL whose FROM clause holds a session's own values as `b`: those that stand at the server's value are set.
+const RESTORE: &str = ") AS b (name, value) LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = b.name \
+     WHERE CASE WHEN s.name IS NULL THEN coalesce(pg_catalog.current_setting(b.name, true), '') = '' \
+     ELSE s.source <> 'session' END; ";
 
 /// Equal overrides are one: sessions that set the same find by a glance that a connection fits.
 #[derive(Debug, Default)]
@@ -273,6 +321,18 @@ mod tests {
             )
         );
         assert_eq!(to.apply_after(&to), None);
+    }
+
+    #[test]
+    fn what_was_asked_for_at_login_is_restored() {
+        assert_eq!(Overrides::none().restore(), None);
+        let baseline = Overrides::from_pairs([("TimeZone", "UTC"), ("role", "low"), ("a", "1")]);
+        let sql = baseline.restore().unwrap();
+        let values = "SELECT pg_catalog.set_config(b.name, b.value, false) FROM (VALUES ('a', '1'), ('timezone', 'UTC')";
+        assert!(sql.starts_with(values), "{sql}");
+        let role = "SELECT pg_catalog.set_config('role', 'low', false) \
+                    WHERE pg_catalog.current_setting('role') = 'none'; ";
+        assert!(sql.ends_with(role), "{sql}");
     }
 
     #[test]

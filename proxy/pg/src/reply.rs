@@ -43,6 +43,17 @@ pub enum Event {
     TooLarge,
 }
 
+/// Where the answer to a statement with a time of its own is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timed {
+    /// There is none, or it has come.
+    Over,
+    /// Behind those to other statements.
+    Later,
+    /// The next to come.
+    Next,
+}
+
 /// The state of the answers.
 #[derive(Debug)]
 pub struct Replies {
@@ -67,6 +78,8 @@ pub struct Replies {
     last_bound: Option<Bound>,
     /// Whether a batch has begun whose Sync has not been sent.
     pub unsynced: bool,
+    /// Whether the server was told to send the answers to all that it has been sent, and need not wait for the Sync.
+    pub flushed: bool,
     /// Statements whose result the client has been told of since the session last looked.
     pub described: Vec<u64>,
     /// Names whose Parse came to nothing since the session last looked.
@@ -94,6 +107,7 @@ impl Default for Replies {
             begun: false,
             last_bound: None,
             unsynced: false,
+            flushed: false,
             described: Vec::new(),
             failed_names: Vec::new(),
             stale: None,
@@ -106,8 +120,9 @@ impl Default for Replies {
 impl Replies {
     /// Notes an answer that is due.
     pub fn push(&mut self, expect: Expect) {
-        if !matches!(expect, Expect::Own(_)) {
+        if !matches!(expect, Expect::Own(_) | Expect::CopyEnd) {
             self.unsynced = !expect.ends_with_ready();
+            self.flushed = false;
         }
         if let Expect::Bind(bound) = &expect {
             self.last_bound.clone_from(bound);
@@ -122,6 +137,21 @@ impl Replies {
     /// The statement that was bound last.
     pub fn last_bound(&self) -> Option<Bound> {
         self.last_bound.clone()
+    }
+
+    /// How much is due.
+    pub fn due(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Where the answer to the statement is that has a time of its own: nothing that is run stands behind it.
+    pub fn timed(&self) -> Timed {
+        let mut run = self.queue.iter().filter(|expect| expect.is_run());
+        match run.next() {
+            Some(first) if first.is_timed() => Timed::Next,
+            _ if run.rev().any(Expect::is_timed) => Timed::Later,
+            _ => Timed::Over,
+        }
     }
 
     /// Whether nothing is due.
@@ -139,7 +169,8 @@ impl Replies {
 
     /// How many of them the client waits for.
     pub fn ready_owed(&self) -> usize {
-        let hidden = |expect: &&Expect| matches!(expect, Expect::Sync { shown: false });
+        let hidden =
+            |expect: &&Expect| matches!(expect, Expect::Sync { shown: false } | Expect::Ours);
         self.ready_due() - self.queue.iter().filter(hidden).count()
     }
 
@@ -181,10 +212,11 @@ impl Replies {
         let own = match self.queue.front_mut()? {
             Expect::Own(bytes) => std::mem::take(bytes),
             Expect::Parsed(_) => PARSE_COMPLETE.into(),
+            Expect::CopyEnd => Box::default(),
             _ => return None,
         };
         self.queue.pop_front();
-        self.begun = true;
+        self.begun |= !own.is_empty();
         Some(own)
     }
 
@@ -207,6 +239,10 @@ impl Replies {
             out,
         };
         let event = self.walk(&mut walk, upstream, retry)?;
+        if event.is_none() && self.passing == 0 {
+            // All before them has been answered; the client may have asked for it by a Flush.
+            self.own_before(&mut walk);
+        }
         let (consumed, cut) = (walk.at, walk.cut);
         if cut {
             walk.copy_up_to(consumed);
@@ -244,7 +280,8 @@ impl Replies {
             let Some(header) = frame::peek(rest)? else {
                 return Ok(None);
             };
-            if streams(header.tag) {
+            let ours = matches!(self.queue.front(), Some(Expect::Ours));
+            if streams(header.tag) && !ours {
                 self.own_before(walk);
                 self.begun = true;
                 self.passing = header.len;
@@ -262,6 +299,9 @@ impl Replies {
                 tag: header.tag,
                 bytes,
             };
+            if ours && self.hides(frame, walk)? {
+                continue;
+            }
             if let Some(event) = self.frame(frame, walk, upstream, retry)? {
                 return Ok(Some(event));
             }
@@ -281,6 +321,27 @@ impl Replies {
             _ => self.own_before(walk),
         }
         self.begun = true;
+    }
+
+    /// Passes over a frame of the answer to a Query of our own; whether it is of that answer.
+    fn hides(
+        &mut self,
+        frame: Frame<'_>,
+        walk: &mut Walk<'_>,
+    ) -> Result<bool, twinport_wire::Error> {
+        match frame.tag {
+            backend::PARAMETER_STATUS | backend::NOTIFICATION_RESPONSE => return Ok(false),
+            backend::ERROR_RESPONSE if is_last_word(&Fields::new(frame.body())) => {
+                return Ok(false);
+            }
+            backend::READY_FOR_QUERY => {
+                self.status = backend::ready_for_query(frame.body())?;
+                self.queue.pop_front();
+            }
+            _ => {}
+        }
+        walk.skip(frame.bytes.len());
+        Ok(true)
     }
 
     /// Handles one whole frame of the kinds that mean something.
@@ -342,20 +403,14 @@ impl Replies {
             backend::NO_DATA => self.note_description(walk),
             backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
                 self.own_before(walk);
-                if let Some(Expect::Execute(_)) = self.queue.front() {
+                if let Some(Expect::Execute { .. }) = self.queue.front() {
                     self.queue.pop_front();
                     self.copy_in = false;
                 }
             }
             backend::COPY_IN | backend::COPY_BOTH => {
                 self.own_before(walk);
-                self.copy_in = true;
-                // The server ignores a Sync that it reads while it copies; libpq sends one with the Execute.
-                if matches!(self.queue.front(), Some(Expect::Execute(_))) {
-                    self.queue
-                        .retain(|expect| !matches!(expect, Expect::Sync { .. }));
-                    self.unsynced = true;
-                }
+                self.begin_copy();
             }
             _ => self.own_before(walk),
         }
@@ -369,6 +424,18 @@ impl Replies {
             walk.skip(frame.bytes.len());
         }
         Ok(None)
+    }
+
+    /// The server reads COPY data from here on, and passes over a Sync; libpq sends one with the Execute. What the
+    /// client has sent in advance may have ended the COPY already: the Sync behind that counts.
+    fn begin_copy(&mut self) {
+        if matches!(self.queue.front(), Some(Expect::Execute { .. })) {
+            let is_sync = |expect: &&Expect| matches!(expect, Expect::Sync { .. });
+            let syncs = self.queue.iter().skip(1).take_while(is_sync).count();
+            self.queue.drain(1..=syncs);
+            self.unsynced = !self.queue.back().is_some_and(Expect::ends_with_ready);
+        }
+        self.copy_in = !matches!(self.queue.get(1), Some(Expect::CopyEnd));
     }
 
     /// Notes RowDescription or NoData.
@@ -389,10 +456,7 @@ impl Replies {
         retry: bool,
     ) -> Option<Event> {
         let fields = Fields::new(frame.body());
-        if matches!(
-            fields.get(b'V').or(fields.get(b'S')),
-            Some(b"FATAL" | b"PANIC")
-        ) {
+        if is_last_word(&fields) {
             walk.skip(frame.bytes.len());
             return Some(Event::Fatal(frame.bytes.to_vec()));
         }
@@ -410,6 +474,7 @@ impl Replies {
             self.outdated.push(bound.statement);
         }
         self.own_before(walk);
+        let timed = self.timed();
         let mut replacement = None;
         if let Some(Expect::Query { refusal, .. } | Expect::Parse { refusal, .. }) =
             self.queue.front_mut()
@@ -417,6 +482,7 @@ impl Replies {
             replacement = refusal.take();
         }
         if fields.code() == Some("57014")
+            && timed == Timed::Next
             && let Some(own) = self.timed_out.take()
         {
             replacement = Some(own);
@@ -431,10 +497,7 @@ impl Replies {
 
     /// The request that the server answers next.
     fn failing(&self) -> Option<&Bound> {
-        let next = self
-            .queue
-            .iter()
-            .find(|expect| !matches!(expect, Expect::Own(_) | Expect::Parsed(_)));
+        let next = self.queue.iter().find(|expect| expect.is_answered());
         match next {
             Some(Expect::Bind(bound) | Expect::Describe(bound)) => bound.as_ref(),
             _ => None,
@@ -472,7 +535,7 @@ impl Replies {
     #[inline]
     fn own_before(&mut self, walk: &mut Walk<'_>) {
         // Most answers have none before them, and every frame asks.
-        while let Some(Expect::Own(_) | Expect::Parsed(_)) = self.queue.front() {
+        while let Some(Expect::Own(_) | Expect::Parsed(_) | Expect::CopyEnd) = self.queue.front() {
             if let Some(own) = self.pop_own() {
                 walk.insert(&own);
             }
@@ -482,6 +545,12 @@ impl Replies {
 
 /// The whole message.
 const PARSE_COMPLETE: &[u8] = &[backend::PARSE_COMPLETE, 0, 0, 0, 4];
+
+/// Whether the server closes the connection behind an error.
+fn is_last_word(fields: &Fields<'_>) -> bool {
+    let severity = fields.get(b'V').or(fields.get(b'S'));
+    matches!(severity, Some(b"FATAL" | b"PANIC"))
+}
 
 fn is_stale(fields: &Fields<'_>) -> bool {
     fields.code() == Some("0A000") && fields.get(b'R') == Some(b"RevalidateCachedQuery")

@@ -4,11 +4,11 @@
 use twinport_rewriter::scan::Effects;
 use twinport_wire::pg::backend::{self, Status};
 use twinport_wire::pg::frame::{self, HEADER};
-use twinport_wire::pg::frontend::{self, Target};
+use twinport_wire::pg::frontend::{self, Target, build};
 
 use crate::fault::Fault;
-use crate::reply::Expect;
-use crate::session::{Refusing, Session, Step};
+use crate::reply::{Expect, Timed};
+use crate::session::{Clock, Refusing, Session, Step};
 
 mod extended;
 mod simple;
@@ -55,6 +55,10 @@ impl Session {
                 }
                 Err(error) => return (at, Some(Step::End(Fault::protocol(&error).into()))),
             };
+            if self.is_held_back(header.tag) {
+                self.hurry();
+                return (at, None);
+            }
             if self.held.is_none() {
                 match self.without_lease(header.tag, header.len, rest) {
                     Unleased::Done => at += header.len,
@@ -88,6 +92,41 @@ impl Session {
                 Ok(Did::Wait(step)) => return (at, Some(step)),
                 Err(fault) => return (at, Some(Step::End(fault.into()))),
             }
+        }
+    }
+
+    /// Whether a message has to wait: for the end of a statement with a time of its own, which nothing follows that a
+    /// late cancel could hit; or because somebody waits for the connection, which a client that always has something
+    /// under way would never let go.
+    pub(crate) fn is_held_back(&self, tag: u8) -> bool {
+        let is_timed = match &self.clock {
+            Clock::Off => false,
+            Clock::Set(_) | Clock::Runs(..) => {
+                !goes_along(tag) && self.replies.timed() != Timed::Over
+            }
+            Clock::Cancels(_) => tag != frontend::TERMINATE,
+        };
+        is_timed || self.lets_go()
+    }
+
+    /// Whether no further batch is begun, so that the lease comes to its end.
+    fn lets_go(&self) -> bool {
+        let replies = &self.replies;
+        let has_served = replies.ready > 0 || !replies.is_empty();
+        let at_end = !replies.unsynced && !replies.copy_in && replies.status == Status::Idle;
+        let is_free = at_end && has_served && self.passing == 0;
+        is_free
+            && self.held.is_some()
+            && self.pinned.is_none()
+            && !self.session_mode
+            && self.pool.is_waited_for()
+    }
+
+    /// Has the server send what it has answered so far, where the client's next message waits for that.
+    pub(crate) fn hurry(&mut self) {
+        if self.held.is_some() && self.replies.unsynced && !self.replies.flushed {
+            self.replies.flushed = true;
+            build::flush(&mut self.to_upstream);
         }
     }
 
@@ -167,6 +206,7 @@ impl Session {
             frontend::FLUSH => {
                 self.keep_for_retry(bytes);
                 self.to_upstream.extend_from_slice(bytes);
+                self.replies.flushed = true;
                 self.replies.flush_own(&mut self.to_client);
             }
             frontend::SYNC => {
@@ -175,6 +215,11 @@ impl Session {
                 // While it copies the server ignores a Sync, so no answer is due.
                 if !self.replies.copy_in {
                     self.replies.push(Expect::Sync { shown: true });
+                    if let Some(held) = &mut self.held
+                        && std::mem::take(&mut held.resets)
+                    {
+                        self.restore_baseline();
+                    }
                 }
             }
             frontend::FUNCTION_CALL => {
@@ -184,6 +229,9 @@ impl Session {
             frontend::COPY_DATA => self.to_upstream.extend_from_slice(bytes),
             frontend::COPY_DONE | frontend::COPY_FAIL => {
                 self.to_upstream.extend_from_slice(bytes);
+                if !self.replies.copy_in && !self.replies.is_empty() {
+                    self.replies.push(Expect::CopyEnd);
+                }
                 self.replies.copy_in = false;
             }
             frontend::TERMINATE => return Ok(Did::Wait(Step::ClientGone)),
@@ -275,6 +323,19 @@ impl Session {
             self.path_now = None;
         }
     }
+}
+
+/// Whether a message belongs to the statement before it, or ends its batch.
+fn goes_along(tag: u8) -> bool {
+    matches!(
+        tag,
+        frontend::SYNC
+            | frontend::FLUSH
+            | frontend::COPY_DATA
+            | frontend::COPY_DONE
+            | frontend::COPY_FAIL
+            | frontend::TERMINATE
+    )
 }
 
 /// Whether the server passes over such a message after an error, up to the Sync.

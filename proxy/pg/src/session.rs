@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use twinport_core::clients::Presence;
-use twinport_core::drain::Drain;
+use twinport_core::drain::Watch;
 use twinport_core::pool::Lease;
 use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
@@ -21,6 +21,7 @@ use crate::cancel::Key;
 use crate::fault::Fault;
 use crate::handles::Handles;
 use crate::parameters::{Overrides, Reported};
+use crate::pin::Pinned;
 use crate::pools::{Backend, PgPool};
 use crate::reply::Replies;
 use crate::statement::{Folded, Local};
@@ -45,9 +46,7 @@ pub(crate) enum Step {
     UpstreamLost(Box<Fault>),
     /// The client said goodbye, or is gone.
     ClientGone,
-    /// The server goes down and nothing is running here.
-    Drain,
-    /// Something that ends the session.
+    /// Something that ends the session, or its own going down.
     End(Box<Fault>),
 }
 
@@ -57,12 +56,21 @@ pub(crate) struct Held {
     pub(crate) since: Instant,
     /// What the statements of this lease may have left behind.
     pub(crate) effects: Effects,
+    /// Whether the batch that is being sent may take settings back to the server's own values.
+    pub(crate) resets: bool,
 }
 
-/// What ends a statement's time.
-pub(crate) struct Deadline {
-    pub(crate) sleep: Pin<Box<Sleep>>,
-    pub(crate) after: Duration,
+/// The time of the statement that has one of its own. From when it is sent until it has come to its end, nothing is
+/// sent behind it that a late cancel could hit.
+pub(crate) enum Clock {
+    /// No such statement is under way.
+    Off,
+    /// Others are answered before it.
+    Set(Duration),
+    /// The server is at it.
+    Runs(Duration, Pin<Box<Sleep>>),
+    /// Its time is over; the cancel is on its way.
+    Cancels(JoinHandle<()>),
 }
 
 /// What is passed over of the client's messages, with no upstream connection held: it has been told the error.
@@ -93,6 +101,8 @@ pub struct Session {
     pub(crate) path_now: Option<Arc<str>>,
     pub(crate) handles: Handles,
     pub(crate) local_portals: Vec<(Box<[u8]>, Local)>,
+    /// Portals of statements that have a time of their own.
+    pub(crate) timed_portals: Vec<(Box<[u8]>, Duration)>,
     /// What becomes of the packed columns of the unnamed portal's rows.
     pub(crate) portal_fold: Option<Arc<Folded>>,
     pub(crate) held: Option<Held>,
@@ -106,17 +116,14 @@ pub struct Session {
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_client: Vec<u8>,
     pub(crate) batch: Batch,
-    pub(crate) pinned: Option<Arc<str>>,
+    pub(crate) pinned: Pinned,
     pub(crate) session_mode: bool,
-    pub(crate) deadline: Option<Deadline>,
+    pub(crate) clock: Clock,
     /// Runs while the client is silent, where the settings bound that.
     pub(crate) silence: Option<Pin<Box<Sleep>>>,
     /// Why the catalog could not be loaded for the statement that waits for it.
     pub(crate) catalog_fault: Option<Fault>,
-    /// Wakes the session when the server goes down, once it was asked.
-    pub(crate) draining: Pin<Box<WaitForCancellationFutureOwned>>,
-    pub(crate) armed: bool,
-    pub(crate) drain: Drain,
+    pub(crate) going_down: Watch,
 }
 
 impl Session {
@@ -151,22 +158,26 @@ impl Session {
             Step::SearchPath => self.ask_search_path().await,
             Step::Retry => self.retry().await,
             Step::TimedOut => {
-                let after = self
-                    .deadline
-                    .take()
-                    .map_or(Duration::ZERO, |deadline| deadline.after);
-                self.replies.timed_out = Some(Fault::timed_out(after).to_bytes().into());
-                let slot = Arc::clone(&self.key.slot);
-                tokio::spawn(async move { slot.cancel().await });
+                if let Clock::Runs(after, _) = self.clock {
+                    self.replies.timed_out = Some(Fault::timed_out(after).to_bytes().into());
+                    let slot = Arc::clone(&self.key.slot);
+                    let cancel = async move {
+                        slot.cancel().await;
+                    };
+                    self.clock = Clock::Cancels(tokio::spawn(cancel));
+                }
                 true
             }
             Step::UpstreamLost(fault) => self.survive(*fault).await,
             Step::ClientGone => false,
-            Step::Drain => {
-                self.say_last(&Fault::going_down()).await;
-                false
-            }
             Step::End(fault) => {
+                if !self.replies.is_empty() {
+                    // It ends while the client is told, who may be slow.
+                    let slot = Arc::clone(&self.key.slot);
+                    self.going_down.drain().spawn(async move {
+                        slot.cancel().await;
+                    });
+                }
                 self.say_last(&fault).await;
                 false
             }
@@ -240,7 +251,7 @@ impl Session {
         self.replies = Replies::default();
         self.to_upstream = Vec::new();
         self.batch.forget();
-        self.deadline = None;
+        self.clock = Clock::Off;
         true
     }
 

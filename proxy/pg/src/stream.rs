@@ -8,17 +8,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use twinport_core::drain::Phase;
 use twinport_core::scratch;
 use twinport_core::stream::Stream;
 use twinport_wire::pg::backend::{Fields, Status};
 use twinport_wire::pg::frame::Frame;
 
 use crate::fault::Fault;
-use crate::reply::Event;
-use crate::session::{Session, Step};
+use crate::reply::{Event, Timed};
+use crate::session::{Clock, Session, Step};
 
-/// So many bytes for the upstream may wait before the client is no longer read.
+/// So many bytes for the upstream, or for the client, may wait before the client is no longer read.
 const BOUND: usize = 256 * 1024;
+
+/// So many answers may be due before the client is no longer read.
+const MOST_DUE: usize = 4096;
 
 /// What one look at a socket brought.
 enum Look {
@@ -33,6 +37,12 @@ enum Look {
 impl Session {
     /// Moves bytes both ways until the session's loop is needed, or nothing more can be moved.
     pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if let Clock::Cancels(cancel) = &mut self.clock
+            && Pin::new(cancel).poll(cx).is_ready()
+        {
+            self.clock = Clock::Off;
+            self.replies.timed_out = None;
+        }
         loop {
             let mut moved = false;
             if !self.to_client.is_empty() {
@@ -57,7 +67,9 @@ impl Session {
                     return Poll::Ready(Step::Release);
                 }
             }
-            if self.to_upstream.len() < BOUND {
+            if self.replies.due() >= MOST_DUE {
+                self.hurry();
+            } else if self.to_upstream.len() < BOUND && self.to_client.len() < BOUND {
                 match self.look_client(cx) {
                     Look::Nothing => {}
                     Look::Moved => moved = true,
@@ -95,24 +107,42 @@ impl Session {
     }
 
     fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        if let Some(deadline) = &mut self.deadline
-            && deadline.sleep.as_mut().poll(cx).is_ready()
-        {
+        if self.is_out_of_time(cx) {
             return Poll::Ready(Step::TimedOut);
         }
         let at_rest = self.replies.is_empty()
             && self.replies.status == Status::Idle
             && self.pending.is_empty();
         let at_rest = at_rest && !self.replies.unsynced && self.to_client.is_empty();
-        if !self.armed {
-            // A task's waker stays the same: asked once, it is woken.
-            self.armed = true;
-            let _ = self.draining.as_mut().poll(cx);
-        }
-        if at_rest && self.drain.is_draining() {
-            return Poll::Ready(Step::Drain);
+        match self.going_down.phase(cx) {
+            Phase::Finishing if !at_rest => {}
+            Phase::Serving => {}
+            Phase::Finishing | Phase::Ending => {
+                return Poll::Ready(Step::End(Fault::going_down().into()));
+            }
         }
         self.poll_silence(cx)
+    }
+
+    /// Whether the time of the statement that the server is at is over.
+    fn is_out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let after = match &mut self.clock {
+            Clock::Off | Clock::Cancels(_) => return false,
+            Clock::Set(after) | Clock::Runs(after, _) => *after,
+        };
+        match self.replies.timed() {
+            Timed::Over => self.clock = Clock::Off,
+            Timed::Later => {}
+            Timed::Next => {
+                if let Clock::Set(_) = self.clock {
+                    self.clock = Clock::Runs(after, Box::pin(tokio::time::sleep(after)));
+                }
+                if let Clock::Runs(_, sleep) = &mut self.clock {
+                    return sleep.as_mut().poll(cx).is_ready();
+                }
+            }
+        }
+        false
     }
 
     /// Ends a client that is silent for too long, in a transaction or outside.
@@ -153,12 +183,15 @@ impl Session {
             && self.to_upstream.is_empty()
             && !self.has_work();
         // A pinned session keeps its lease; only what may have changed its state makes us look again.
-        done && !self.session_mode && (self.pinned.is_none() || !held.effects.is_empty())
+        let may_change = !held.effects.is_empty() || self.pinned.is_to_be_asked(self.replies.ready);
+        done && !self.session_mode && (self.pinned.is_none() || may_change)
     }
 
     /// Whether bytes of the client wait that can be handled now.
     fn has_work(&self) -> bool {
+        let first = self.pending.first();
         self.pending.len() >= self.needed.max(1)
+            && (self.passing > 0 || !first.is_some_and(|tag| self.is_held_back(*tag)))
     }
 
     fn look_upstream(&mut self, cx: &mut Context<'_>) -> Look {
@@ -217,7 +250,6 @@ impl Session {
         let stats = self.pool.stats();
         stats.sent.add(seen.len() as u64);
         if self.replies.ready > ready_before {
-            self.deadline = None;
             self.batch.forget();
             if self.replies.status == Status::Idle {
                 stats
@@ -254,6 +286,11 @@ impl Session {
             let pending = std::mem::take(&mut self.pending);
             return self.handle_requests(&pending);
         }
+        let first = self.pending.first();
+        let waits = first.is_some_and(|tag| self.is_held_back(*tag));
+        if waits && self.pending.len() >= BOUND {
+            return Look::Nothing;
+        }
         scratch::with(|buffer| {
             let mut read = ReadBuf::new(buffer);
             match Pin::new(&mut self.client).poll_read(cx, &mut read) {
@@ -270,7 +307,7 @@ impl Session {
                 return self.handle_requests(read.filled());
             }
             self.pending.extend_from_slice(read.filled());
-            if self.pending.len() < self.needed {
+            if waits || self.pending.len() < self.needed {
                 return Look::Moved;
             }
             let pending = std::mem::take(&mut self.pending);

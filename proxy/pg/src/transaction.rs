@@ -22,9 +22,10 @@ use twinport_wire::pg::backend::{Status, build as answer};
 
 use crate::fault::Fault;
 use crate::parameters::Overrides;
+use crate::pin::Pinned;
 use crate::pools::Backend;
 use crate::reply::Replies;
-use crate::session::{Deadline, Held, Session};
+use crate::session::{Clock, Held, Session};
 use crate::upstream::{ExchangeError, Row, Upstream};
 
 /// What of the session's settings differs from what it began with.
@@ -44,6 +45,13 @@ const ASK_STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
      WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
      UNION ALL SELECT 'p', 'SQL PREPARE', NULL \
      WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)";
+
+/// Put before SQL of our own where a session may have set a time for statements; it ends with that SQL.
+const UNHURRIED: &str = "SET LOCAL statement_timeout = 0; ";
+
+/// How often a question is asked again that fell to the session's own `statement_timeout`: even to put that aside
+/// takes a moment, which is long where the server is busy.
+const ASK_AGAIN: usize = 8;
 
 /// How long the server may take to say what a session left.
 const ASK_BOUND: Duration = Duration::from_secs(10);
@@ -106,6 +114,10 @@ impl Session {
             acquired = self.pool.acquire(&self.settings) => Some(acquired),
             () = self.key.slot.cancelled() => None,
             () = client_gone(&mut self.client, &mut self.pending) => return None,
+            () = self.wing.drain.ending() => {
+                self.say_last(&Fault::going_down()).await;
+                return None;
+            }
         };
         let _ = self.key.slot.disarm();
         self.presence.set_activity(Activity::Idle);
@@ -176,6 +188,7 @@ impl Session {
             upstream: lease,
             since: Instant::now(),
             effects: Effects::NONE,
+            resets: false,
         });
     }
 
@@ -194,6 +207,8 @@ impl Session {
             self.reported = Arc::clone(&held.upstream.reported);
         }
         self.path_now = None;
+        self.clock = Clock::Off;
+        self.timed_portals.clear();
         self.return_buffers(&mut held.upstream.buffers);
         if cancel_in_flight {
             let slot = Arc::clone(&self.key.slot);
@@ -215,7 +230,11 @@ impl Session {
         let Some(held) = &mut self.held else {
             return true;
         };
-        let effects = std::mem::take(&mut held.effects);
+        let effects = self.pinned.to_ask(std::mem::take(&mut held.effects));
+        if self.key.slot.disarm() {
+            // It must not hit what we ask.
+            self.key.slot.settled().await;
+        }
         if effects.contains(Effects::DDL) {
             self.wing.catalogs.schema_changed(self.pool.connector());
         }
@@ -229,7 +248,8 @@ impl Session {
                     held.upstream.settings = Arc::clone(&left_settings);
                     let over = left_settings.over(&self.baseline);
                     self.settings = self.wing.overrides.one(over);
-                    if effects.intersects(Effects::STATE | Effects::LOAD) {
+                    if effects.contains(Effects::STATE) || !matches!(self.pinned, Pinned::By { .. })
+                    {
                         self.pin(left.pin);
                     }
                 }
@@ -238,19 +258,31 @@ impl Session {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot ask what a session left; it keeps its connection");
-                    self.pin(Some("unknown state".into()));
+                    let ready = self.replies.ready;
+                    self.pin(Pinned::Unknown { effects, ready });
                 }
-            }
-        }
-        if let Some(held) = &mut self.held {
-            let notifications = std::mem::take(&mut held.upstream.aside);
-            if self.pinned.is_some() {
-                self.to_client.extend_from_slice(&notifications);
             }
         }
         if self.pinned.is_none() {
             self.release();
+            return true;
         }
+        self.keep().await
+    }
+
+    /// Goes on with a lease that outlives its transaction. Whether the session does.
+    async fn keep(&mut self) -> bool {
+        let Some(held) = &mut self.held else {
+            return true;
+        };
+        let known = !matches!(self.pinned, Pinned::Unknown { .. });
+        // A RESET inside a function goes to the server's values, and not to what the client asked for at login.
+        if known && let Err(error) = apply(&mut held.upstream, &self.settings).await {
+            return self.end_lost(&error).await;
+        }
+        let notifications = std::mem::take(&mut held.upstream.aside);
+        self.to_client.extend_from_slice(&notifications);
+        self.key.slot.arm(Arc::clone(&held.upstream.target));
         true
     }
 
@@ -264,13 +296,14 @@ impl Session {
         false
     }
 
-    fn pin(&mut self, reason: Option<Arc<str>>) {
-        if reason != self.pinned {
+    fn pin(&mut self, pinned: Pinned) {
+        if pinned != self.pinned {
+            let reason = pinned.reason();
             if let Some(reason) = &reason {
                 tracing::debug!(client = self.presence.id, %reason, "pinned");
             }
-            self.presence.set_pin(reason.clone());
-            self.pinned = reason;
+            self.presence.set_pin(reason);
+            self.pinned = pinned;
         }
     }
 
@@ -322,13 +355,10 @@ impl Session {
         true
     }
 
-    /// Starts the time that `@timeout` gives the statement.
-    pub(crate) fn start_clock(&mut self, timeout: Option<Duration>) {
+    /// Sets the time that `@timeout` gives the statement that is sent now.
+    pub(crate) fn set_clock(&mut self, timeout: Option<Duration>) {
         if let Some(after) = timeout {
-            self.deadline = Some(Deadline {
-                sleep: Box::pin(tokio::time::sleep(after)),
-                after,
-            });
+            self.clock = Clock::Set(after);
         }
     }
 
@@ -365,7 +395,7 @@ impl Session {
                 upstream.close();
             }
         };
-        tokio::spawn(tidy);
+        self.going_down.drain().spawn(tidy);
     }
 }
 
@@ -402,7 +432,11 @@ pub(crate) async fn apply(
 ) -> Result<bool, ExchangeError> {
     let sql = wanted.apply_after(&upstream.settings);
     if let Some(sql) = &sql {
-        bounded(upstream.run(sql)).await?;
+        // The time that the last session gave its statements is not for ours.
+        match upstream.settings.get("statement_timeout") {
+            Some(_) => bounded(upstream.run(&[UNHURRIED, sql].concat())).await?,
+            None => bounded(upstream.run(sql)).await?,
+        };
     }
     upstream.settings = Arc::clone(wanted);
     Ok(sql.is_some())
@@ -410,15 +444,37 @@ pub(crate) async fn apply(
 
 struct Left {
     settings: Overrides,
-    pin: Option<Arc<str>>,
+    pin: Pinned,
 }
 
+/// Asks what a session has left. If it has left so short a `statement_timeout` that the question falls to it, asks
+/// without one.
 async fn look_back(
     upstream: &mut Upstream,
     effects: Effects,
     user: &str,
 ) -> Result<Left, ExchangeError> {
-    let mut sql = ASK_SETTINGS.to_owned();
+    let mut left = ask_what_is_left(upstream, effects, user, "").await;
+    for _ in 0..ASK_AGAIN {
+        match &left {
+            Err(ExchangeError::Server { code, .. }) if code == "57014" => {
+                let first = ["SHOW statement_timeout; ", UNHURRIED].concat();
+                left = ask_what_is_left(upstream, effects, user, &first).await;
+            }
+            _ => break,
+        }
+    }
+    left
+}
+
+/// With `first` SQL that tells the session's `statement_timeout` before it is put aside.
+async fn ask_what_is_left(
+    upstream: &mut Upstream,
+    effects: Effects,
+    user: &str,
+    first: &str,
+) -> Result<Left, ExchangeError> {
+    let mut sql = [first, ASK_SETTINGS].concat();
     sql.push_str(
         " UNION ALL SELECT 's', 'session_authorization', session_user::text WHERE session_user <> ",
     );
@@ -426,10 +482,14 @@ async fn look_back(
     if effects.contains(Effects::STATE) {
         sql.push_str(ASK_STATE);
     }
-    let rows = bounded(upstream.run(&sql)).await?;
-    let (settings, state): (Vec<Row>, Vec<Row>) = rows
-        .into_iter()
-        .partition(|row| row.first().is_some_and(|kind| kind.as_deref() == Some("s")));
+    let mut rows = bounded(upstream.run(&sql)).await?.into_iter();
+    let timeout = match first {
+        "" => None,
+        _ => rows.next().and_then(|row| row.into_iter().next().flatten()),
+    };
+    let timeout = timeout.map(|value| ("statement_timeout".to_owned(), value));
+    let (settings, state): (Vec<Row>, Vec<Row>) =
+        rows.partition(|row| row.first().is_some_and(|kind| kind.as_deref() == Some("s")));
     let settings = settings
         .into_iter()
         .filter_map(|row| match <[_; 3]>::try_from(row) {
@@ -440,12 +500,22 @@ async fn look_back(
         .into_iter()
         .filter_map(|row| row.into_iter().nth(1).flatten())
         .collect();
-    if effects.contains(Effects::LOAD) {
+    let lasting = if effects.contains(Effects::LOAD) {
         reasons.push("LOAD".to_owned());
-    }
+        Effects::LOAD
+    } else {
+        Effects::NONE
+    };
+    let pin = match &*reasons {
+        [] => Pinned::No,
+        reasons => Pinned::By {
+            reason: reasons.join(", ").into(),
+            lasting,
+        },
+    };
     Ok(Left {
-        settings: Overrides::from_pairs(settings),
-        pin: (!reasons.is_empty()).then(|| reasons.join(", ").into()),
+        settings: Overrides::from_pairs(settings.chain(timeout)),
+        pin,
     })
 }
 

@@ -16,6 +16,8 @@ pub enum Expect {
         json_tail: usize,
         /// What becomes of the rows' packed columns.
         fold: Option<Arc<Folded>>,
+        /// Whether the statement has a time of its own.
+        timed: bool,
     },
     /// ParseComplete, for the client or not.
     Parse {
@@ -36,8 +38,15 @@ pub enum Expect {
     CloseOurs(u32),
     /// RowDescription or NoData; of a statement, after ParameterDescription.
     Describe(Option<Bound>),
-    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended, and what becomes of their packed columns.
-    Execute(Option<Arc<Folded>>),
+    /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute {
+        /// What becomes of their packed columns.
+        fold: Option<Arc<Folded>>,
+        /// Whether the statement has a time of its own.
+        timed: bool,
+    },
+    /// Nothing: here the client has ended a COPY of which it had not been told yet that it has begun.
+    CopyEnd,
     /// FunctionCallResponse up to ReadyForQuery.
     Function,
     /// ReadyForQuery, for the client or not.
@@ -45,6 +54,8 @@ pub enum Expect {
         /// Whether the client sent the Sync.
         shown: bool,
     },
+    /// All that a Query of our own brings, up to ReadyForQuery: none of it is for the client.
+    Ours,
     /// Nothing from the server: bytes of our own, due here.
     Own(Box<[u8]>),
 }
@@ -64,6 +75,7 @@ impl Expect {
         refusal: None,
         json_tail: 0,
         fold: None,
+        timed: false,
     };
 
     /// How many last columns of the description that it brings are `json`.
@@ -78,16 +90,34 @@ impl Expect {
     /// What becomes of the rows' packed columns.
     pub(super) fn fold(&self) -> Option<&Arc<Folded>> {
         match self {
-            Self::Query { fold, .. } | Self::Execute(fold) => fold.as_ref(),
+            Self::Query { fold, .. } | Self::Execute { fold, .. } => fold.as_ref(),
             _ => None,
         }
+    }
+
+    /// Whether the server runs a statement for it that has a time of its own.
+    pub(super) fn is_timed(&self) -> bool {
+        matches!(
+            self,
+            Self::Query { timed: true, .. } | Self::Execute { timed: true, .. }
+        )
+    }
+
+    /// Whether the server runs a statement for it, or ends a batch.
+    pub(super) fn is_run(&self) -> bool {
+        self.ends_with_ready() || matches!(self, Self::Execute { .. })
+    }
+
+    /// Whether the server answers it at all.
+    pub(super) fn is_answered(&self) -> bool {
+        !matches!(self, Self::Own(_) | Self::Parsed(_) | Self::CopyEnd)
     }
 
     /// Whether ReadyForQuery is the last of its answer.
     pub(super) fn ends_with_ready(&self) -> bool {
         matches!(
             self,
-            Self::Query { .. } | Self::Sync { .. } | Self::Function
+            Self::Query { .. } | Self::Sync { .. } | Self::Function | Self::Ours
         )
     }
 }

@@ -11,7 +11,7 @@ use twinport_wire::pg::frame::HEADER;
 use twinport_wire::pg::frontend::{Bind, Execute, Parse, Target, build};
 
 use super::Did;
-use super::simple::REFUSED;
+use super::simple::{REFUSED, takes_back};
 use crate::fault::Fault;
 use crate::plan::Planned;
 use crate::reply::{Bound, Expect};
@@ -268,8 +268,12 @@ impl Session {
         Some(made)
     }
 
-    /// Notes what becomes of the unnamed portal's rows.
+    /// Notes what becomes of the unnamed portal's rows, and what time a portal's statement has.
     fn note_portal(&mut self, portal: &[u8], bound: Option<&Bound>) {
+        self.timed_portals.retain(|(timed, _)| **timed != *portal);
+        if let Some(after) = bound.and_then(|bound| bound.statement.plan.timeout) {
+            self.timed_portals.push((portal.into(), after));
+        }
         if portal.is_empty() {
             self.portal_fold = bound.and_then(|bound| bound.statement.plan.fold.clone());
         }
@@ -340,7 +344,10 @@ impl Session {
             return None;
         }
         self.note_effects(bound.statement.plan.effects);
-        self.start_clock(bound.statement.plan.timeout);
+        let resets = takes_back(&bound.statement.plan.text, bound.statement.plan.effects);
+        if let Some(held) = &mut self.held {
+            held.resets |= resets;
+        }
         Some((upstream_name, Some(bound)))
     }
 
@@ -393,7 +400,12 @@ impl Session {
             [] => self.portal_fold.clone(),
             _ => None,
         };
-        self.replies.push(Expect::Execute(fold));
+        let mut portals = self.timed_portals.iter();
+        let timeout = portals.find(|(portal, _)| **portal == *execute.portal);
+        let timeout = timeout.map(|(_, after)| *after);
+        self.set_clock(timeout);
+        let timed = timeout.is_some();
+        self.replies.push(Expect::Execute { fold, timed });
     }
 
     pub(super) fn close(&mut self, target: Target<'_>, bytes: &[u8]) {

@@ -30,6 +30,9 @@ impl Session {
                 }
                 self.to_upstream.extend_from_slice(bytes);
                 self.replies.push(Expect::PLAIN_QUERY);
+                if takes_back(text, effects) {
+                    self.restore_baseline();
+                }
                 return Did::Done;
             }
             Planned::Plan(plan) => plan,
@@ -63,6 +66,7 @@ impl Session {
                     refusal: Some(refusal),
                     json_tail: 0,
                     fold: None,
+                    timed: false,
                 });
             }
             return;
@@ -71,7 +75,7 @@ impl Session {
             self.pool.stats().rewrites.add(1);
         }
         self.note_effects(plan.effects);
-        self.start_clock(plan.timeout);
+        self.set_clock(plan.timeout);
         let fold = plan
             .fold
             .as_ref()
@@ -94,7 +98,20 @@ impl Session {
             refusal: None,
             json_tail: plan.json_tail,
             fold,
+            timed: plan.timeout.is_some(),
         });
+        if takes_back(&plan.text, plan.effects) {
+            self.restore_baseline();
+        }
+    }
+
+    /// A RESET goes to what the client asked for at login, which on the connection was set by us: behind the RESET
+    /// it is set again.
+    pub(super) fn restore_baseline(&mut self) {
+        if let Some(sql) = self.baseline.restore() {
+            build::query(&mut self.to_upstream, sql.as_bytes());
+            self.replies.push(Expect::Ours);
+        }
     }
 
     /// Does a command that never reaches the upstream; its tag.
@@ -138,6 +155,17 @@ pub(crate) fn deallocate(text: &[u8], effects: Effects) -> Option<Local> {
         None => return None,
     };
     Some(Local::Deallocate(name.into_bytes().into()))
+}
+
+/// Whether a statement may take settings back to the server's own values.
+pub(super) fn takes_back(text: &[u8], effects: Effects) -> bool {
+    if !effects.contains(Effects::SETTINGS) {
+        return false;
+    }
+    let lower = text.to_ascii_lowercase();
+    ["reset", "default", "discard"]
+        .iter()
+        .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
 }
 
 fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
