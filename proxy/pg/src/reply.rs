@@ -4,10 +4,12 @@
 //! back, reads no more than their headers, and says what of them goes to the client. Answers to requests of our
 //! own are dropped, answers to requests that never went upstream are put in at their place.
 
+mod due;
 mod expect;
 mod rows;
 mod walk;
 
+pub use due::Timed;
 pub use expect::{Bound, Expect};
 
 use std::collections::VecDeque;
@@ -41,17 +43,6 @@ pub enum Event {
     Stale,
     /// A row whose packed columns should become JSON is too large to be held.
     TooLarge,
-}
-
-/// Where the answer to a statement with a time of its own is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timed {
-    /// There is none, or it has come.
-    Over,
-    /// Behind those to other statements.
-    Later,
-    /// The next to come.
-    Next,
 }
 
 /// The state of the answers.
@@ -137,41 +128,6 @@ impl Replies {
     /// The statement that was bound last.
     pub fn last_bound(&self) -> Option<Bound> {
         self.last_bound.clone()
-    }
-
-    /// How much is due.
-    pub fn due(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Where the answer to the statement is that has a time of its own: nothing that is run stands behind it.
-    pub fn timed(&self) -> Timed {
-        let mut run = self.queue.iter().filter(|expect| expect.is_run());
-        match run.next() {
-            Some(first) if first.is_timed() => Timed::Next,
-            _ if run.rev().any(Expect::is_timed) => Timed::Later,
-            _ => Timed::Over,
-        }
-    }
-
-    /// Whether nothing is due.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// How many ReadyForQuery are due.
-    pub fn ready_due(&self) -> usize {
-        self.queue
-            .iter()
-            .filter(|expect| expect.ends_with_ready())
-            .count()
-    }
-
-    /// How many of them the client waits for.
-    pub fn ready_owed(&self) -> usize {
-        let hidden =
-            |expect: &&Expect| matches!(expect, Expect::Sync { shown: false } | Expect::Ours);
-        self.ready_due() - self.queue.iter().filter(hidden).count()
     }
 
     /// Whether the client has got half a frame.
@@ -426,18 +382,6 @@ impl Replies {
         Ok(None)
     }
 
-    /// The server reads COPY data from here on, and passes over a Sync; libpq sends one with the Execute. What the
-    /// client has sent in advance may have ended the COPY already: the Sync behind that counts.
-    fn begin_copy(&mut self) {
-        if matches!(self.queue.front(), Some(Expect::Execute { .. })) {
-            let is_sync = |expect: &&Expect| matches!(expect, Expect::Sync { .. });
-            let syncs = self.queue.iter().skip(1).take_while(is_sync).count();
-            self.queue.drain(1..=syncs);
-            self.unsynced = !self.queue.back().is_some_and(Expect::ends_with_ready);
-        }
-        self.copy_in = !matches!(self.queue.get(1), Some(Expect::CopyEnd));
-    }
-
     /// Notes RowDescription or NoData.
     fn note_description(&mut self, walk: &mut Walk<'_>) {
         self.own_before(walk);
@@ -493,15 +437,6 @@ impl Replies {
             None => walk.at += frame.bytes.len(),
         }
         None
-    }
-
-    /// The request that the server answers next.
-    fn failing(&self) -> Option<&Bound> {
-        let next = self.queue.iter().find(|expect| expect.is_answered());
-        match next {
-            Some(Expect::Bind(bound) | Expect::Describe(bound)) => bound.as_ref(),
-            _ => None,
-        }
     }
 
     /// The server skips what comes before the next Sync: none of it is answered, or has happened.

@@ -4,19 +4,15 @@
 //! state that can't be moved, the server is asked once its transaction is over; what it says is what the next
 //! lease is given, or why the session keeps this one.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use twinport_core::clients::Activity;
-use twinport_core::pool::{AcquireError, Lease};
-use twinport_core::scratch;
+use twinport_core::pool::Lease;
 use twinport_core::stats::micros;
-use twinport_core::stream::Stream;
 use twinport_rewriter::scan::Effects;
 use twinport_wire::pg::backend::{Status, build as answer};
 
@@ -82,55 +78,6 @@ impl Session {
             },
         };
         self.take_lease(lease).await
-    }
-
-    /// After a reload, takes the pool that has come in the place of one that was closed.
-    fn change_pool(&mut self) -> bool {
-        let settings = self.wing.settings();
-        let backend = self.pool.connector();
-        let Some(database) = settings.database(backend.database()) else {
-            return false;
-        };
-        let user = &self.presence.user;
-        match self
-            .wing
-            .pools
-            .get(&settings, &database, user, self.wing.shared(), false)
-        {
-            Ok(pool) if !Arc::ptr_eq(&pool, &self.pool) => {
-                pool.connector().learn(&backend.credentials());
-                self.pool = pool;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Waits in the pool's queue; `None` if the client goes in the meantime.
-    async fn wait_for_lease(&mut self) -> Option<Result<Lease<Backend>, Fault>> {
-        self.presence.set_activity(Activity::Waiting);
-        let acquired = tokio::select! {
-            biased;
-            acquired = self.pool.acquire(&self.settings) => Some(acquired),
-            () = self.key.slot.cancelled() => None,
-            () = client_gone(&mut self.client, &mut self.pending) => return None,
-            () = self.wing.drain.ending() => {
-                self.say_last(&Fault::going_down()).await;
-                return None;
-            }
-        };
-        let _ = self.key.slot.disarm();
-        self.presence.set_activity(Activity::Idle);
-        let Some(acquired) = acquired else {
-            return Some(Err(Fault::cancelled()));
-        };
-        if matches!(acquired, Err(AcquireError::Closed))
-            && !self.wing.drain.is_draining()
-            && self.change_pool()
-        {
-            return Box::pin(self.wait_for_lease()).await;
-        }
-        Some(acquired.map_err(|error| Fault::no_upstream(&error)))
     }
 
     async fn take_lease(&mut self, mut lease: Lease<Backend>) -> bool {
@@ -526,23 +473,4 @@ pub(crate) async fn bounded<T>(
     tokio::time::timeout(ASK_BOUND, exchange)
         .await
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-}
-
-/// Ready when the client is gone; what it sends in the meantime is kept, up to a bound.
-async fn client_gone(client: &mut Stream, pending: &mut Vec<u8>) {
-    const BOUND: usize = 64 * 1024;
-    while pending.len() < BOUND {
-        let read = poll_fn(|cx| {
-            scratch::with(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                let read = ready!(Pin::new(&mut *client).poll_read(cx, &mut buffer));
-                pending.extend_from_slice(buffer.filled());
-                Poll::Ready(read.map(|()| buffer.filled().len()))
-            })
-        });
-        if !matches!(read.await, Ok(1..)) {
-            return;
-        }
-    }
-    std::future::pending().await
 }
