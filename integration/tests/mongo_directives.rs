@@ -1,5 +1,7 @@
 //! Directives through the MongoDB port by a driver: what comes is compared with what naive code computes.
 
+#[path = "mongo_directives/odd.rs"]
+mod odd;
 #[path = "mongo/raw.rs"]
 #[allow(dead_code, reason = "the tests of the port use the rest")]
 mod raw;
@@ -34,8 +36,9 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) async fn new() -> Result<Self> {
+        let relations = [shop::RELATIONS, odd::RELATIONS].concat();
         let scene = Scene::with(Wants {
-            mongo_lines: shop::RELATIONS,
+            mongo_lines: &relations,
             ..Wants::default()
         })
         .await?;

@@ -244,6 +244,11 @@ impl<'a> Request<'a> {
         Ok(out)
     }
 
+    /// The database that the command is for, if it says so.
+    fn database(&self) -> Result<Option<&'a str>, Error> {
+        Ok(get(self.body, "$db")?.and_then(RawBsonRef::as_str))
+    }
+
     /// The command with the relations of an `@include`, or the `explain` of that.
     fn included(
         &self,
@@ -251,9 +256,10 @@ impl<'a> Request<'a> {
         cx: &Context<'_>,
     ) -> Result<(RawDocumentBuf, Vec<Lookup>), Error> {
         let RawBsonRef::Document(inner) = self.head.value else {
-            return included(self.body, &self.head, include, cx);
+            return included(self.body, &self.head, include, self.database()?, cx);
         };
-        let (body, lookups) = included(inner, &Head::of(inner)?, include, cx)?;
+        let database = self.database()?;
+        let (body, lookups) = included(inner, &Head::of(inner)?, include, database, cx)?;
         let mut out = RawDocumentBuf::new();
         out.append(key(self.head.name)?, body);
         for element in elements(self.body).skip(1) {
@@ -268,15 +274,31 @@ fn included(
     body: &RawDocument,
     head: &Head<'_>,
     include: &Include,
+    database: Option<&str>,
     cx: &Context<'_>,
 ) -> Result<(RawDocumentBuf, Vec<Lookup>), Error> {
     let collection = head.collection()?;
-    let loads = Loads::plan(include, collection, cx.relations)?;
+    check_collation(body)?;
+    let loads = Loads::plan(include, collection, database, cx.relations)?;
     let body = match head.name {
         "find" => find::rewrite(body, collection, &loads)?,
         _ => aggregate::rewrite(body, &loads)?,
     };
     Ok((body, loads.lookups()))
+}
+
+/// Refuses a collation: a look-up would compare keys by it, too.
+fn check_collation(body: &RawDocument) -> Result<(), Error> {
+    let Some(RawBsonRef::Document(collation)) = get(body, "collation")? else {
+        return Ok(());
+    };
+    let locale = get(collation, "locale")?.and_then(RawBsonRef::as_str);
+    if locale.is_none_or(|locale| locale == "simple") {
+        return Ok(());
+    }
+    let message = "@include can't be used with a \"collation\": the keys of relations would be compared by it";
+    Err(Error::new(ErrorKind::NotSupported, message)
+        .hinted("Leave out the collation, or write the $lookup yourself."))
 }
 
 /// The command with `maxTimeMS` no longer than `limit`. Zero is no limit.

@@ -74,7 +74,7 @@ fn with_loads(pipeline: &RawArray, loads: &Loads<'_>) -> Result<Vec<RawDocumentB
         if !loaded {
             stage.check_before(loads)?;
         }
-        if !loaded && stage.removes_key(loads)? {
+        if !loaded && (stage.removes_key(loads)? || stage.uses(loads)?) {
             out.extend(loads.stages()?);
             loaded = true;
         }
@@ -182,6 +182,30 @@ impl<'a> Stage<'a> {
         Ok(loads
             .keys()
             .any(|path| changed.iter().any(|changed| head(changed) == head(path))))
+    }
+
+    /// Whether the stage computes something of what a relation adds.
+    fn uses(&self, loads: &Loads<'_>) -> Result<bool, Error> {
+        let expressions = match (self.name, self.value) {
+            ("$set" | "$addFields" | "$project", value) => vec![value],
+            ("$graphLookup", RawBsonRef::Document(lookup)) => {
+                get(lookup, "startWith")?.into_iter().collect()
+            }
+            ("$lookup", RawBsonRef::Document(lookup)) => {
+                let local = get(lookup, "localField")?.and_then(RawBsonRef::as_str);
+                if local.is_some_and(|path| loads.adds(path)) {
+                    return Ok(true);
+                }
+                get(lookup, "let")?.into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        for expression in expressions {
+            if clash::used(expression, loads, 0)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The stage as it stands behind the look-ups.

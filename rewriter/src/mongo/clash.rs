@@ -30,11 +30,55 @@ fn nested(filter: &RawDocument, loads: &Loads<'_>, depth: usize) -> Result<(), E
                     nested(part, loads, depth + 1)?;
                 }
             }
+            expression if name.as_str() == "$expr" => {
+                if let Some(path) = used(expression, loads, depth)? {
+                    return Err(too_early("filter", path));
+                }
+            }
             _ if loads.adds(name.as_str()) => return Err(too_early("filter", name.as_str())),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The first path in an expression that leads to what a relation adds.
+pub(super) fn used<'v>(
+    expression: RawBsonRef<'v>,
+    loads: &Loads<'_>,
+    depth: usize,
+) -> Result<Option<&'v str>, Error> {
+    if depth >= DEEPEST {
+        return Err(too_deep());
+    }
+    match expression {
+        RawBsonRef::String(text) => {
+            let whole = ["$$ROOT.", "$$CURRENT."];
+            let path = whole.iter().find_map(|whole| text.strip_prefix(whole));
+            let path = path.or_else(|| text.strip_prefix('$'));
+            Ok(path.filter(|path| loads.adds(path)))
+        }
+        RawBsonRef::Document(document) => {
+            for element in elements(document) {
+                let (name, value) = element?;
+                if name.as_str() != "$literal"
+                    && let Some(path) = used(value, loads, depth + 1)?
+                {
+                    return Ok(Some(path));
+                }
+            }
+            Ok(None)
+        }
+        RawBsonRef::Array(list) => {
+            for value in list.into_iter().flatten() {
+                if let Some(path) = used(value, loads, depth + 1)? {
+                    return Ok(Some(path));
+                }
+            }
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Refuses a sort by what a relation adds.

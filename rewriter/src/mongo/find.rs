@@ -107,9 +107,10 @@ fn pipeline(
         stages.push(one("$limit", limit)?);
     }
     stages.extend(loads.stages()?);
-    if let Some(fields) = document(command, "projection")?
-        && let Some(fields) = projection::with_relations(fields, loads, Origin::Find)?
-    {
+    let Some(fields) = document(command, "projection")? else {
+        return Ok(stages);
+    };
+    if let Some(fields) = projection::with_relations(fields, loads, Origin::Find)? {
         stages.push(one("$project", fields)?);
     }
     Ok(stages)
@@ -133,7 +134,7 @@ fn wrong_type(name: &str, wanted: &str) -> Error {
     )
 }
 
-/// The direction of `sort: { $natural: ±1 }`, which `aggregate` takes as a hint.
+/// The direction of `sort: { $natural: 1 }`, which `aggregate` takes as a hint.
 fn natural(command: &RawDocument) -> Result<Option<i32>, Error> {
     let Some(sort) = document(command, "sort")? else {
         return Ok(None);
@@ -145,7 +146,12 @@ fn natural(command: &RawDocument) -> Result<Option<i32>, Error> {
         let message = "@include can't be used on a find that sorts by \"$natural\" beside a hint or another field";
         return Err(Error::new(ErrorKind::NotSupported, message).hinted("Leave out one of them."));
     }
-    Ok(Some(if direction < 0 { -1 } else { 1 }))
+    if direction < 0 {
+        // DocumentDB passes over the hint, and the first would come first.
+        let message = "@include can't be used on a find that sorts by \"$natural\" backwards";
+        return Err(Error::new(ErrorKind::NotSupported, message).hinted("Sort by a field."));
+    }
+    Ok(Some(1))
 }
 
 /// Refuses what a filter may hold and `$match` may not.

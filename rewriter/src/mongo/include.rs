@@ -50,48 +50,52 @@ pub struct Lookup {
 }
 
 /// What a command's `@include` loads.
-pub(super) struct Loads<'c>(Vec<Load<'c>>);
+pub(super) struct Loads<'c> {
+    loads: Vec<Load<'c>>,
+    /// The database that the command is for, if it says so.
+    database: Option<&'c str>,
+}
 
 impl<'c> Loads<'c> {
     /// Resolves the names of an `@include` on a collection.
     pub(super) fn plan(
         include: &Include,
         collection: &'c str,
+        database: Option<&'c str>,
         relations: &'c Relations,
     ) -> Result<Self, Error> {
-        Planner::new(relations)
-            .plan(collection, &include.nodes)
-            .map(Self)
+        let loads = Planner::new(relations).plan(collection, &include.nodes)?;
+        Ok(Self { loads, database })
     }
 
     /// The stages that load everything.
     pub(super) fn stages(&self) -> Result<Vec<RawDocumentBuf>, Error> {
         let mut stages = Vec::new();
-        for load in &self.0 {
-            emit::stages(load, &mut stages)?;
+        for load in &self.loads {
+            emit::stages(load, self.database, &mut stages)?;
         }
         Ok(stages)
     }
 
     /// The names of the fields that are added.
     pub(super) fn names(&self) -> impl Iterator<Item = &'c str> {
-        self.0.iter().map(|load| load.relation.name.as_str())
+        self.loads.iter().map(|load| load.relation.name.as_str())
     }
 
     /// The paths that the documents need for their keys.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'c str> {
-        self.0.iter().map(|load| load.relation.local.as_str())
+        self.loads.iter().map(|load| load.relation.local.as_str())
     }
 
     /// Whether a path lies in a field that is not there before the relations are loaded.
     pub(super) fn adds(&self, path: &str) -> bool {
-        is_added(path, &self.0)
+        is_added(path, &self.loads)
     }
 
     /// All fields that are searched by, apart from `_id`, which always has an index.
     pub(super) fn lookups(&self) -> Vec<Lookup> {
         let mut found = Vec::new();
-        let mut open: Vec<&Load<'_>> = self.0.iter().collect();
+        let mut open: Vec<&Load<'_>> = self.loads.iter().collect();
         while let Some(load) = open.pop() {
             if load.limit == Some(0) {
                 continue;

@@ -4,7 +4,7 @@ use bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf};
 
 use super::clash;
 use super::include::Loads;
-use super::raw::{elements, key, truth};
+use super::raw::{elements, get, key, truth};
 use super::relations::head;
 use crate::error::{Error, ErrorKind};
 
@@ -35,6 +35,7 @@ pub(super) fn with_relations(
     }
     if origin == Origin::Find {
         check_operators(projection)?;
+        check_meta(projection)?;
     }
     let mode = mode(projection)?;
     let mut out = projection.to_owned();
@@ -61,6 +62,29 @@ pub(super) fn with_relations(
         }
     }
     Ok(Some(out))
+}
+
+/// Refuses a find's `$meta` beside which no field is kept: there it drops no field, and in a `$project` all others.
+fn check_meta(projection: &RawDocument) -> Result<(), Error> {
+    let (mut others, mut found) = (RawDocumentBuf::new(), None);
+    for element in elements(projection) {
+        let (name, value) = element?;
+        match value.as_document().map(|value| get(value, "$meta")) {
+            Some(Ok(Some(_))) => found = Some(name.as_str()),
+            _ => others.append(name, value),
+        }
+    }
+    let Some(name) = found else {
+        return Ok(());
+    };
+    if !others.is_empty() && mode(&others)? == Mode::Drops {
+        return Ok(());
+    }
+    let message = format!(
+        "@include can't be used on a find whose projection has \"$meta\" at \"{name}\" and keeps no field by name"
+    );
+    Err(Error::new(ErrorKind::NotSupported, message)
+        .hinted("Name the fields that are wanted beside it."))
 }
 
 /// Whether a document still has the field `path` after this projection, as it was.
