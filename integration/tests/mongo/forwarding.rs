@@ -15,10 +15,14 @@ use super::raw::Raw;
 use super::scripted::{Act, Heard, Role, Scripted, cursor_of, error, page, place_of, until};
 use super::support::{code, labels, session};
 
+#[path = "forwarding/changes.rs"]
+mod changes;
 #[path = "forwarding/login.rs"]
 mod login;
 #[path = "forwarding/lost.rs"]
 mod lost;
+#[path = "forwarding/owners.rs"]
+mod owners;
 #[path = "forwarding/passing.rs"]
 mod passing;
 #[path = "forwarding/replica_set.rs"]

@@ -23,7 +23,9 @@ mod connection;
 mod cursor;
 mod description;
 mod login;
+mod masked;
 mod outgoing;
+mod owners;
 mod passing;
 mod pins;
 mod relay;
@@ -38,6 +40,7 @@ pub(crate) use passing::Passing;
 pub(crate) use relay::{passes, relay};
 
 use description::Kind;
+use owners::Owners;
 use pins::{Left, Pins};
 use select::Want;
 use server::{Common, Lease, Server};
@@ -51,6 +54,7 @@ pub(crate) struct Cluster {
     pub(crate) settings: Arc<Deployment>,
     topology: Arc<Topology>,
     pins: Pins,
+    owners: Owners,
     /// What clients were told last: they are told the same while no server is there.
     limits: Mutex<Option<Limits>>,
 }
@@ -93,6 +97,7 @@ impl Cluster {
             settings,
             topology,
             pins: Pins::default(),
+            owners: Owners::default(),
             limits: Mutex::new(None),
         }))
     }
@@ -125,8 +130,17 @@ impl Cluster {
             let description = server.description();
             let limits = match description.kind {
                 Kind::Unknown | Kind::Other => continue,
+                // Who says hello waits for no connection, unless there has never been one.
                 Kind::Balanced => {
-                    let lease = self.acquire(&server, relay::Class::Prompt).await.ok()?;
+                    let told = *self.limits.lock();
+                    let lease = match (server.pool.try_acquire(&()), told) {
+                        (Some(lease), _) => lease,
+                        (None, Some(told)) => return Some(told),
+                        (None, None) => {
+                            let lease = self.acquire(&server, relay::Class::Prompt).await;
+                            lease.ok()?
+                        }
+                    };
                     let limits = lease.description.limits;
                     lease.release();
                     limits

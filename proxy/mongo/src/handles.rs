@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use twinport_core::sql::{Connection, Identity};
 use twinport_core::view;
 use twinport_wire::mongo::bson::RawDocument;
@@ -66,8 +67,8 @@ impl Cursor {
 
 enum Place {
     Waiting(Box<Cursor>, Instant),
-    /// A getMore has it.
-    Busy(Arc<str>),
+    /// A getMore has it, and wants to know if it is killed.
+    Busy(Arc<str>, Arc<Notify>),
     /// A getMore has it, and it is killed when that is done.
     Doomed(Arc<str>),
 }
@@ -95,6 +96,7 @@ pub(crate) struct Borrowed {
     cursors: Arc<Cursors>,
     cursor: Option<Box<Cursor>>,
     id: i64,
+    killed: Arc<Notify>,
 }
 
 impl Cursors {
@@ -146,23 +148,28 @@ impl Cursors {
         };
         let owner = match &*place {
             Place::Waiting(cursor, _) => Arc::clone(&cursor.identity.user),
-            Place::Busy(owner) => Arc::clone(owner),
+            Place::Busy(owner, _) => Arc::clone(owner),
             Place::Doomed(_) => return Err(not_found(id)),
         };
         // Whose cursor it is says nothing to others.
         if *owner != *user {
             return Err(not_found(id));
         }
-        match std::mem::replace(place, Place::Busy(owner)) {
+        let killed = Arc::<Notify>::default();
+        match std::mem::replace(place, Place::Busy(owner, Arc::clone(&killed))) {
             Place::Waiting(cursor, _) => Ok(Borrowed {
                 cursors: Arc::clone(self),
                 cursor: Some(cursor),
                 id,
+                killed,
             }),
-            Place::Busy(_) | Place::Doomed(_) => Err(Fault::new(
-                known::CURSOR_IN_USE,
-                format_args!("cursor id {id} is already in use"),
-            )),
+            busy @ (Place::Busy(..) | Place::Doomed(_)) => {
+                *place = busy;
+                Err(Fault::new(
+                    known::CURSOR_IN_USE,
+                    format_args!("cursor id {id} is already in use"),
+                ))
+            }
         }
     }
 
@@ -173,7 +180,8 @@ impl Cursors {
             Some(Place::Waiting(cursor, _)) if *cursor.identity.user == *user => {
                 Killed::Now(cursor)
             }
-            Some(Place::Busy(owner)) if *owner == *user => {
+            Some(Place::Busy(owner, killed)) if *owner == *user => {
+                killed.notify_one();
                 places.insert(id, Place::Doomed(owner));
                 Killed::Soon
             }
@@ -253,11 +261,11 @@ impl Cursors {
         places
             .extract_if(|_, place| match place {
                 Place::Waiting(cursor, since) => gone(cursor, since),
-                Place::Busy(_) | Place::Doomed(_) => false,
+                Place::Busy(..) | Place::Doomed(_) => false,
             })
             .filter_map(|(_, place)| match place {
                 Place::Waiting(cursor, _) => Some(*cursor),
-                Place::Busy(_) | Place::Doomed(_) => None,
+                Place::Busy(..) | Place::Doomed(_) => None,
             })
             .collect()
     }
@@ -284,6 +292,11 @@ impl Cursors {
 impl Borrowed {
     pub(crate) fn cursor(&mut self) -> Option<&mut Cursor> {
         self.cursor.as_deref_mut()
+    }
+
+    /// Notified when it is killed.
+    pub(crate) fn killed(&self) -> Arc<Notify> {
+        Arc::clone(&self.killed)
     }
 
     /// Lays it back for the next getMore.
@@ -330,7 +343,7 @@ fn shown(id: i64, place: &Place) -> view::Cursor {
                 _ => None,
             },
         },
-        Place::Busy(user) | Place::Doomed(user) => view::Cursor {
+        Place::Busy(user, _) | Place::Doomed(user) => view::Cursor {
             id,
             user: user.to_string(),
             namespace: String::new(),

@@ -92,3 +92,33 @@ async fn by_certificate() -> Result<()> {
     behind.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_server_that_asks_for_few_iterations_gets_no_proof() -> Result<()> {
+    let servers = [Scripted::start(Role::Standalone).await?];
+    servers[0].answers(|heard| {
+        if heard.name != "saslStart" {
+            return None;
+        }
+        let said = heard.body.get_binary("payload").ok()?.bytes.to_vec();
+        let nonce = String::from_utf8(said).ok()?.split_once("r=")?.1.to_owned();
+        let challenge = format!("r={nonce}abc,s=c2FsdHNhbHQ=,i=4095");
+        let payload = twinport_wire::mongo::bson::RawBinaryRef {
+            subtype: twinport_wire::mongo::bson::spec::BinarySubtype::Generic,
+            bytes: challenge.as_bytes(),
+        };
+        let payload = twinport_wire::mongo::bson::RawBsonRef::Binary(payload);
+        Some(Act::Reply(
+            rawdoc! { "conversationId": 1, "done": false, "payload": payload, "ok": 1.0 },
+        ))
+    });
+    let place = servers[0].place;
+    let answer = first(&format!(
+        "mongodb://ann:secret@{place}/?authMechanism=SCRAM-SHA-256"
+    ))
+    .await?;
+    assert_eq!(code(&answer), 13, "{answer:?}");
+    assert!(answer.get_str("errmsg")?.contains("4096"), "{answer:?}");
+    assert!(servers[0].heard("saslContinue").is_empty());
+    Ok(())
+}

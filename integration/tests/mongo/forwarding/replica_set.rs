@@ -93,7 +93,7 @@ async fn a_transaction_is_not_tried_elsewhere() -> Result<()> {
     servers[0].become_a(Role::Secondary);
     servers[1].become_a(Role::Primary(2));
     let refused = client.ask(&with(insert(), &part)).await?;
-    assert_eq!(code(&refused), 10_107, "{refused:?}");
+    assert_eq!(code(&refused), 6, "{refused:?}");
     assert!(servers[1].heard("insert").is_empty());
     front.stop().await;
     Ok(())
@@ -226,7 +226,26 @@ async fn one_server_can_be_asked_whatever_it_is() -> Result<()> {
     // Else a secondary would refuse.
     let told = heard[0].body.get_document("$readPreference")?;
     assert_eq!(told.get_str("mode")?, "primaryPreferred");
-    assert_eq!(code(&client.ask(&insert()).await?), 10_107);
+    assert_eq!(code(&client.ask(&insert()).await?), 6);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stale_secondary_takes_no_seed_away() -> Result<()> {
+    let place = Scripted::start(Role::Standalone).await?.place;
+    // It knows of itself alone, and is the first to answer.
+    let stale = Scripted::start(Role::Secondary).await?;
+    let url = format!(
+        "mongodb://{place},{}/?replicaSet=rs&heartbeatFrequencyMS=500",
+        stale.place
+    );
+    let front = Front::to(&url, "").await?;
+    let mut client = front.client().await?;
+    client.run(&reading("secondary")).await?;
+    let primary = Scripted::at(place, Role::Primary(9)).await?;
+    client.run(&insert()).await?;
+    assert_eq!(primary.heard("insert").len(), 1);
     front.stop().await;
     Ok(())
 }

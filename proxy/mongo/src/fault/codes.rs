@@ -67,6 +67,7 @@ pub(crate) mod known {
     pub(crate) const PROTOCOL_ERROR: i32 = 17;
     pub(crate) const AUTHENTICATION_FAILED: i32 = 18;
     pub(crate) const ILLEGAL_OPERATION: i32 = 20;
+    pub(crate) const INVALID_BSON: i32 = 22;
     pub(crate) const NAMESPACE_NOT_FOUND: i32 = 26;
     pub(crate) const CURSOR_NOT_FOUND: i32 = 43;
     pub(crate) const NAMESPACE_EXISTS: i32 = 48;
@@ -82,6 +83,7 @@ pub(crate) mod known {
     pub(crate) const EXCEEDED_MEMORY_LIMIT: i32 = 146;
     pub(crate) const CLIENT_METADATA_CANNOT_BE_MUTATED: i32 = 186;
     pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
+    pub(crate) const CURSOR_KILLED: i32 = 237;
     pub(crate) const NO_SUCH_TRANSACTION: i32 = 251;
     pub(crate) const TRANSACTION_COMMITTED: i32 = 256;
     pub(crate) const EXCEEDED_TIME_LIMIT: i32 = 262;
@@ -91,6 +93,7 @@ pub(crate) mod known {
     pub(crate) const API_VERSION_ERROR: i32 = 322;
     pub(crate) const API_STRICT_ERROR: i32 = 323;
     pub(crate) const OVERLOAD: i32 = 462;
+    pub(crate) const NOT_WRITABLE_PRIMARY: i64 = 10_107;
     pub(crate) const DUPLICATE_KEY: i32 = 11_000;
     pub(crate) const SEARCH_NOT_ENABLED: i32 = 31_082;
     pub(crate) const INTERRUPTED: i32 = 11_601;
@@ -113,6 +116,7 @@ const NAMES: &[(i32, &str)] = &[
     (17, "ProtocolError"),
     (18, "AuthenticationFailed"),
     (20, "IllegalOperation"),
+    (22, "InvalidBSON"),
     (23, "AlreadyInitialized"),
     (24, "LockTimeout"),
     (26, "NamespaceNotFound"),
@@ -231,7 +235,6 @@ pub(crate) fn of_sqlstate(state: &str) -> Option<i32> {
     }
     Some(match state {
         "23505" | "23P01" => known::DUPLICATE_KEY,
-        "25006" => 10_107,
         "28000" | "28P01" | "42501" => known::UNAUTHORIZED,
         "40001" | "40P01" | "55P03" => known::WRITE_CONFLICT,
         "42P01" | "3F000" => known::NAMESPACE_NOT_FOUND,
@@ -241,7 +244,8 @@ pub(crate) fn of_sqlstate(state: &str) -> Option<i32> {
         "53200" | "54000" => known::EXCEEDED_MEMORY_LIMIT,
         "53300" => known::OVERLOAD,
         "57014" => known::INTERRUPTED,
-        "57P01" | "57P02" | "57P03" => known::SHUTDOWN_IN_PROGRESS,
+        // To a driver, the codes that MongoDB has for these would say that it is the proxy which steps down or goes.
+        "25006" | "57P01" | "57P02" | "57P03" => known::HOST_UNREACHABLE,
         _ => return None,
     })
 }

@@ -11,7 +11,7 @@ use twinport_wire::mongo::document::integer;
 use super::connection::{Arrived, Begun, Received};
 use super::description::Kind;
 use super::passing::{Page, Passing};
-use super::pins::Place;
+use super::pins::{Part, Place};
 use super::relay::{self, Class, is_ok, with_field};
 use super::seen::Seen;
 use super::select::Want;
@@ -36,11 +36,24 @@ pub(super) async fn get_more(context: &mut Context<'_>, cluster: &Arc<Cluster>) 
         borrowed.lay_back();
         return Err(fault);
     }
+    let killed = borrowed.killed();
     let Some(Standing::Upstream(remote)) = borrowed.cursor().map(|cursor| &mut cursor.standing)
     else {
         return Err(Fault::new(known::CURSOR_NOT_FOUND, "cursor is gone"));
     };
-    match next_page(context, cluster, remote, id).await {
+    let page = tokio::select! {
+        biased;
+        page = next_page(context, cluster, remote, id) => page,
+        // Dropped, the request is stopped by the end of its connection; the cursor is closed soon.
+        () = killed.notified() => {
+            borrowed.lay_back();
+            return Err(Fault::new(
+                known::CURSOR_KILLED,
+                format_args!("cursor id {id} was killed while a getMore waited"),
+            ));
+        }
+    };
+    match page {
         Ok(Next::Open(received)) => {
             borrowed.lay_back();
             Ok(Reply::Upstream(received))
@@ -103,7 +116,7 @@ async fn next_page(
     let mut lease = match (&pin, remote.held.take()) {
         (_, Some(lease)) => lease,
         (Some((owner, number)), None) if server.description().kind == Kind::Balanced => {
-            let place = cluster.pins.enter(owner, *number, false, client)?;
+            let place = cluster.pins.enter(owner, *number, Part::Further, client)?;
             cluster.board(place).await?.1
         }
         (_, None) if remote.awaits => cluster.acquire(&server, Class::Patient).await?,

@@ -12,6 +12,9 @@ use twinport_wire::scram::{Hash, Keys, Sha1, Sha256};
 
 use super::connection::{Connection, Received};
 
+/// The iterations that a server must ask for, as the drivers' specification of authentication has it.
+const LEAST_ITERATIONS: u32 = 4_096;
+
 /// Why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Denied {
@@ -88,6 +91,13 @@ impl Login {
         let challenge = client
             .challenge(&answer.payload, MAX_ITERATIONS)
             .map_err(|error| Denied::Refused(error.to_string()))?;
+        // Else who poses as the server would learn what the password can be guessed by.
+        if challenge.iterations < LEAST_ITERATIONS {
+            return Err(Denied::Refused(format!(
+                "it asks for {} iterations of SCRAM, and {LEAST_ITERATIONS} are the least",
+                challenge.iterations
+            )));
+        }
         let keys = derived(known, password, &challenge.salt, challenge.iterations).await?;
         let (answered, last) = challenge.answer(&keys);
         let answer = said(connection, &sasl::go_on(source, conversation, &last)).await?;

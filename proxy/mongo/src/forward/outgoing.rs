@@ -3,6 +3,7 @@
 use twinport_config::{ReadMode, ReadPreference};
 use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
+use twinport_wire::mongo::document::Documents;
 use twinport_wire::mongo::message::build::{self, PREFIX};
 use twinport_wire::mongo::message::{EXHAUST_ALLOWED, MORE_TO_COME};
 use twinport_wire::mongo::{Command, Frame, Message, Sequence};
@@ -122,6 +123,25 @@ fn document(preference: &ReadPreference) -> RawDocumentBuf {
         out.append(cstr!("maxStalenessSeconds"), seconds);
     }
     out
+}
+
+/// Whether a command may be sent again after a server has said that it is not the primary. Of several statements
+/// some may have been run before that.
+pub(crate) fn may_repeat(request: &Request<'_>, code: i64) -> bool {
+    let command = &request.command;
+    if command.txn_number.is_some() || code != known::NOT_WRITABLE_PRIMARY {
+        return true;
+    }
+    let statements = match command.name {
+        "insert" => "documents",
+        "update" => "updates",
+        "delete" => "deletes",
+        "bulkWrite" => "ops",
+        _ => return true,
+    };
+    let listed = command.body.get_array(statements).into_iter().flatten();
+    let sequence = request.sequence(statements).unwrap_or_default();
+    listed.count() + Documents::new(sequence).count() < 2
 }
 
 /// Whether a command only reads, so that it may go where its read preference says.

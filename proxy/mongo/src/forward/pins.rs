@@ -14,10 +14,13 @@ use twinport_core::view;
 
 use super::server::{Lease, Server};
 use crate::fault::{Fault, known};
-use crate::transaction::Owner;
+use crate::transaction::{self, Owner};
 
 /// How long a transaction is remembered, for commits that are sent again.
 const REMEMBERED: Duration = Duration::from_secs(30 * 60);
+
+/// So many sessions are kept, open or remembered.
+const MOST: usize = 100_000;
 
 /// The latest transaction of every session.
 #[derive(Default)]
@@ -49,6 +52,17 @@ pub(crate) enum Place {
     At(Arc<Server>),
     /// The connection behind a balancer.
     On(Arc<Server>, Lease),
+    /// That connection is taken out by a command, or is gone and the transaction with it.
+    Taken,
+}
+
+/// What a command is to its transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    First,
+    Further,
+    /// The commit or the abort.
+    Last,
 }
 
 /// A transaction that a client has left open.
@@ -64,7 +78,7 @@ impl Pins {
         &self,
         (user, session): &Owner,
         number: i64,
-        starts: bool,
+        part: Part,
         client: i32,
     ) -> Result<Place, Fault> {
         let mut pins = self.pins.lock();
@@ -76,17 +90,35 @@ impl Pins {
             ));
         }
         match known {
-            Some(pin) if pin.number == number && !starts => {
+            Some(pin) if pin.number == number && part != Part::First => {
                 pin.touched = Instant::now();
-                let place = std::mem::replace(&mut pin.place, Place::Free);
-                if let Place::At(server) = &place {
-                    pin.place = Place::At(Arc::clone(server));
+                match std::mem::replace(&mut pin.place, Place::Taken) {
+                    Place::At(server) => {
+                        pin.place = Place::At(Arc::clone(&server));
+                        Ok(Place::At(server))
+                    }
+                    // What came of it can be asked anywhere.
+                    Place::Free | Place::Taken if part == Part::Last => {
+                        pin.place = Place::Free;
+                        Ok(Place::Free)
+                    }
+                    Place::Free => {
+                        pin.place = Place::Free;
+                        Ok(Place::Free)
+                    }
+                    Place::Taken => Err(transaction::none(number)),
+                    place @ Place::On(..) => Ok(place),
                 }
-                Ok(place)
             }
             // What is late or odd is for the server to judge.
             Some(pin) if pin.number > number => Ok(Place::Free),
             _ => {
+                if pins.len() >= MOST {
+                    pins.retain(|_, pin| pin.phase == Phase::Open);
+                }
+                if pins.len() >= MOST {
+                    return Err(transaction::too_many());
+                }
                 let pin = Pin {
                     user: Arc::clone(user),
                     number,
@@ -106,6 +138,8 @@ impl Pins {
         if let Some(pin) = self.pins.lock().get_mut(session)
             && pin.number == number
         {
+            // It is idle from now on, however long the command took.
+            pin.touched = Instant::now();
             pin.place = place;
         }
     }
@@ -144,7 +178,12 @@ impl Pins {
         self.pins.lock().retain(|_, pin| {
             let idle = pin.touched.elapsed();
             let held = matches!(pin.place, Place::On(..));
-            idle < REMEMBERED && !(held && bound.is_some_and(|bound| idle > bound))
+            if held && bound.is_some_and(|bound| idle > bound) {
+                // Closed, it ends there. By another connection it can't go on.
+                pin.place = Place::Taken;
+                pin.phase = Phase::Ended;
+            }
+            idle < REMEMBERED
         });
     }
 
@@ -188,13 +227,13 @@ mod tests {
     #[test]
     fn a_session_belongs_to_who_began_its_transaction() {
         let pins = Pins::default();
-        assert!(pins.enter(&owner("ann"), 1, true, 7).is_ok());
-        let other = pins.enter(&owner("bob"), 1, false, 8);
+        assert!(pins.enter(&owner("ann"), 1, Part::First, 7).is_ok());
+        let other = pins.enter(&owner("bob"), 1, Part::Further, 8);
         assert_eq!(
             other.err().map(|fault| fault.code),
             Some(known::UNAUTHORIZED)
         );
-        assert!(pins.enter(&owner("ann"), 1, false, 8).is_ok());
+        assert!(pins.enter(&owner("ann"), 1, Part::Further, 8).is_ok());
         assert_eq!(pins.count(), 1);
         pins.end(&owner("ann"), 1);
         assert_eq!(pins.count(), 0);
@@ -203,10 +242,10 @@ mod tests {
     #[test]
     fn only_what_is_open_is_left_by_a_client() {
         let pins = Pins::default();
-        pins.enter(&owner("ann"), 1, true, 7).unwrap();
+        pins.enter(&owner("ann"), 1, Part::First, 7).unwrap();
         assert!(pins.of_client(8).is_empty());
         assert_eq!(pins.of_client(7).len(), 1);
-        pins.enter(&owner("ann"), 2, true, 7).unwrap();
+        pins.enter(&owner("ann"), 2, Part::First, 7).unwrap();
         pins.end(&owner("ann"), 2);
         assert!(pins.of_client(7).is_empty());
     }

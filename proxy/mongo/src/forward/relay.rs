@@ -9,17 +9,18 @@ use twinport_wire::mongo::document::truth;
 
 use super::connection::{Arrived, Begun, Lost, Parts, Received};
 use super::description::Kind;
-use super::outgoing;
+use super::masked::masked;
 use super::passing::{Page, Passing};
-use super::pins::Place;
+use super::pins::{Part, Place};
 use super::seen::Seen;
 use super::select::{Want, preference};
 use super::server::{ConnectError, Lease, Server, compressor};
 use super::{Cluster, Remote, cursor};
+use super::{outgoing, owners};
 use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
 use crate::handles::{Cursor, Standing};
 use crate::reply::Reply;
-use crate::request::{Context, Outcome, Request, sessions};
+use crate::request::{Context, Outcome, Request};
 use crate::stream::WHOLE;
 use crate::transaction::{self, Owner};
 
@@ -32,21 +33,28 @@ pub(crate) async fn relay(context: &mut Context<'_>) -> Outcome {
         return Err(Fault::new(known::INTERNAL_ERROR, "no upstream of MongoDB"));
     };
     let request = context.request;
-    context.session.known(request.command.name)?;
-    match request.command.name {
+    let user = &context.session.known(request.command.name)?.user;
+    let session = request.command.session();
+    if let Some(session) = session.map_err(|error| Fault::protocol(&error))? {
+        cluster.owners.claim(user, session)?;
+    }
+    let outcome = match request.command.name {
         "getMore" => cursor::get_more(context, &cluster).await,
         "killCursors" => cursor::kill(context, &cluster).await,
-        "endSessions" | "killSessions" => {
-            sessions::end(context).await?;
-            free(context, &cluster).await
-        }
+        "endSessions" | "killSessions" => owners::end(context, &cluster).await,
+        "killAllSessions" => owners::end_all(context, &cluster).await,
+        "killAllSessionsByPattern" => Err(owners::refused()),
         _ if request.command.in_transaction() => within(context, &cluster).await,
         _ => free(context, &cluster).await,
+    };
+    match outcome {
+        Ok(Reply::Upstream(received)) => Ok(masked(received)),
+        outcome => outcome,
     }
 }
 
 /// A command outside of transactions.
-async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
+pub(super) async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
     let request = context.request;
     let want = cluster.want(request)?;
     // What has gone on while it came can't be sent again.
@@ -66,7 +74,11 @@ async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
         };
         let seen = Seen::read(&received)?;
         cluster.observe(&server, &seen);
-        if seen.is_not_primary() && !last && !cluster.topology.is_direct() {
+        if seen.is_not_primary()
+            && outgoing::may_repeat(request, seen.code)
+            && !last
+            && !cluster.topology.is_direct()
+        {
             lease.release();
             continue;
         }
@@ -80,9 +92,13 @@ async fn within(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
     let command = &context.request.command;
     let owner = context.session.owner(command)?;
     let number = transaction::number(command)?;
-    let starts = command.start_transaction == Some(true);
+    let part = match command.name {
+        "commitTransaction" | "abortTransaction" => Part::Last,
+        _ if command.start_transaction == Some(true) => Part::First,
+        _ => Part::Further,
+    };
     let client = context.session.number;
-    let place = cluster.pins.enter(&owner, number, starts, client)?;
+    let place = cluster.pins.enter(&owner, number, part, client)?;
     let outcome = run_within(context, cluster, (&owner, number), place).await;
     outcome.map_err(|fault| labelled(fault, context.request.command.name))
 }
@@ -119,7 +135,7 @@ async fn run_within(
         request.command.name,
         "commitTransaction" | "abortTransaction"
     );
-    if ends && seen.ok {
+    if ends && seen.ok || seen.ends_transaction() {
         cluster.pins.end(owner, number);
     }
     match server.description().kind {
@@ -192,7 +208,7 @@ impl Cluster {
                 let lease = self.acquire(&server, Class::Prompt).await?;
                 Ok((server, lease))
             }
-            Place::At(_) | Place::Free => self.reach(&Want::Writable).await,
+            Place::At(_) | Place::Free | Place::Taken => self.reach(&Want::Writable).await,
         }
     }
 
@@ -433,7 +449,7 @@ pub(super) fn whole(request: &Request<'_>, kind: Kind) -> usize {
 pub(crate) fn passes(command: &str) -> bool {
     !matches!(
         command,
-        "getMore" | "killCursors" | "endSessions" | "killSessions" | "explain"
+        "getMore" | "killCursors" | "endSessions" | "killSessions" | "killAllSessions" | "explain"
     )
 }
 

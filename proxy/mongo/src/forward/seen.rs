@@ -8,9 +8,9 @@ use twinport_wire::mongo::document::{self, integer, truth};
 use twinport_wire::mongo::message::answer;
 
 use super::connection::Received;
-use crate::fault::Fault;
+use crate::fault::{Fault, codes};
 
-/// What a server says that is not, or not any more, the primary: the command was not run.
+/// What a server says that is not, or not any more, the primary: the command was not run, or not whole.
 const NOT_PRIMARY: [i64; 3] = [10_107, 13_435, 13_436];
 /// What a server says that changes its place, or goes: the command may have been run.
 const CHANGING: [i64; 4] = [91, 189, 11_600, 11_602];
@@ -20,7 +20,7 @@ const CURSOR_GONE: [i64; 6] = [43, 136, 175, 237, 280, 286];
 /// What an answer says that concerns us.
 pub(super) struct Seen {
     pub(super) ok: bool,
-    code: i64,
+    pub(super) code: i64,
     /// The cursor's id, and where it stands in the body.
     pub(super) cursor: Option<(i64, Range<usize>)>,
     pub(super) namespace: String,
@@ -55,7 +55,7 @@ impl Seen {
         }
     }
 
-    /// The command was not run, since the server is not the primary.
+    /// The command was not run, or not whole, since the server is not the primary.
     pub(super) fn is_not_primary(&self) -> bool {
         !self.ok && NOT_PRIMARY.contains(&self.code)
     }
@@ -67,6 +67,12 @@ impl Seen {
             Some((id, _)) => *id != 0,
             None => self.ok || !CURSOR_GONE.contains(&self.code),
         }
+    }
+
+    /// The server has no such transaction, or none any more.
+    pub(super) fn ends_transaction(&self) -> bool {
+        let code = i32::try_from(self.code);
+        !self.ok && code.is_ok_and(codes::ends_transaction)
     }
 
     pub(super) fn is_other_than_thought(&self) -> bool {

@@ -24,6 +24,9 @@ const LEAST: Duration = Duration::from_millis(100);
 /// How often a server is asked that does not answer.
 const WHILE_DOWN: Duration = Duration::from_secs(1);
 
+/// Why a server leaves that comes back under the name that its set has for it.
+const RENAMED: &str = "the set knows it by another name";
+
 /// All servers of a deployment.
 pub(crate) struct Topology {
     pub(crate) common: Arc<Common>,
@@ -126,19 +129,26 @@ impl Topology {
         if !state.servers.contains_key(&server.place) {
             return;
         }
+        let mut leaves = None;
         if self.common.settings.shape != Shape::Direct {
             match judge(&mut state, &server.place, &seen) {
                 Verdict::Keep => {}
                 Verdict::Members(members) => self.follow(&mut state, &members),
-                Verdict::Distrust(why) => seen = Description::unknown(Some(why)),
-                Verdict::Leave(why) => {
-                    tracing::info!(server = %server.place, why, "a server left the deployment");
-                    state.servers.remove(&server.place);
-                    drop(state);
-                    self.tell();
-                    return;
+                Verdict::Further(members) => {
+                    self.join(&mut state, &members);
+                    let renamed = members.me.is_some_and(|me| me != server.place);
+                    leaves = renamed.then_some(RENAMED);
                 }
+                Verdict::Distrust(why) => seen = Description::unknown(Some(why)),
+                Verdict::Leave(why) => leaves = Some(why),
             }
+        }
+        if let Some(why) = leaves {
+            tracing::info!(server = %server.place, why, "a server left the deployment");
+            state.servers.remove(&server.place);
+            drop(state);
+            self.tell();
+            return;
         }
         let (now, error) = (seen.kind, seen.error.clone());
         let before = server.describe(seen);
@@ -164,7 +174,12 @@ impl Topology {
     fn follow(self: &Arc<Self>, state: &mut State, members: &Membership) {
         let named: BTreeSet<&HostPort> = members.members.iter().collect();
         state.servers.retain(|place, _| named.contains(place));
-        for place in named {
+        self.join(state, members);
+    }
+
+    /// Adds the servers that a replica set names.
+    fn join(self: &Arc<Self>, state: &mut State, members: &Membership) {
+        for place in &members.members {
             if !state.servers.contains_key(place) {
                 tracing::info!(server = %place, "a server joined the deployment");
                 self.add(state, place.clone());
@@ -181,8 +196,10 @@ impl Topology {
 /// What becomes of a server by what it has said.
 enum Verdict {
     Keep,
-    /// The set is as its primary says, or as anybody says while there was no primary yet.
+    /// The set is as its primary says.
     Members(Membership),
+    /// There was no primary yet: who is named may be one, and who is not may be one as well.
+    Further(Membership),
     Distrust(String),
     Leave(&'static str),
 }
@@ -218,10 +235,10 @@ fn judge(state: &mut State, place: &HostPort, seen: &Description) -> Verdict {
         return Verdict::Members(set.clone());
     }
     if state.term.is_none() && !set.members.is_empty() {
-        return Verdict::Members(set.clone());
+        return Verdict::Further(set.clone());
     }
     match &set.me {
-        Some(me) if me != place => Verdict::Leave("the set knows it by another name"),
+        Some(me) if me != place => Verdict::Leave(RENAMED),
         _ => Verdict::Keep,
     }
 }
