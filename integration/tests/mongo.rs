@@ -9,6 +9,8 @@ mod admin;
 mod answers;
 #[path = "mongo/bad_input.rs"]
 mod bad_input;
+#[path = "mongo/bounds.rs"]
+mod bounds;
 #[path = "mongo/cutter.rs"]
 mod cutter;
 #[path = "mongo/explain.rs"]
@@ -27,6 +29,8 @@ mod retries;
 mod scripted;
 #[path = "mongo/support.rs"]
 mod support;
+#[path = "mongo/unheard.rs"]
+mod unheard;
 
 use std::time::{Duration, Instant};
 

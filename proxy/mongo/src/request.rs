@@ -1,5 +1,6 @@
 //! What the client's messages mean, and the stages that each request passes.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use twinport_core::clients::Activity;
@@ -30,6 +31,7 @@ mod server;
 pub(crate) mod sessions;
 mod table;
 mod testing;
+mod unreadable;
 mod users;
 
 pub(crate) use opened::{Begun, Rest, documents};
@@ -164,10 +166,11 @@ impl Session {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::info!(peer = self.presence().peer, %error, "malformed message");
-                return Answer::Nothing.ending();
+                return self.unreadable(bytes, &error);
             }
         };
         let mut way = opened.way;
+        self.silent.store(way.silent, Ordering::Relaxed);
         if way
             .compressor
             .is_some_and(|used| !self.agreed.contains(&used))
@@ -223,8 +226,8 @@ impl Session {
     /// The stages after the test's.
     async fn serve(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
         let outcome = self.directed(entry, request).await;
-        let told = &self.wing.catalogs.told;
-        told.observe(&request.command, request.database);
+        let catalogs = &self.wing.catalogs;
+        catalogs.observe(&request.command, request.database);
         outcome
     }
 
@@ -274,6 +277,7 @@ impl Session {
         if self.wing.cluster().is_none() {
             rules::stable(&request.command)?;
             rules::readable(request)?;
+            rules::whole(request)?;
         }
         let place = self.place(entry, request).await?;
         if !entry.open {
@@ -454,4 +458,10 @@ async fn within_bound<T>(
         Err(Ended::Failed(error)) => Err(error.into()),
         Err(Ended::Late) => Err(Fault::timed_out()),
     }
+}
+
+/// Whether a message wants no answer.
+pub(crate) fn is_silent(bytes: &[u8], limit: usize) -> bool {
+    let mut room = Vec::new();
+    Opened::read(bytes, &mut room, limit, false).is_ok_and(|opened| opened.way.silent)
 }

@@ -1,6 +1,7 @@
 //! One client's session: its state, and the loop that reads, answers and watches.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls_pki_types::CertificateDer;
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use crate::auth::Exchange;
 use crate::fault::Fault;
 use crate::login;
 use crate::reply::Answer;
-use crate::request::Rest;
+use crate::request::{self, Rest};
 use crate::stream::{Broken, Channel, Incoming, WHOLE};
 use crate::wing::Wing;
 
@@ -47,6 +48,8 @@ pub struct Session {
     pub(crate) balanced: bool,
     /// The compressors that `hello` has agreed on.
     pub(crate) agreed: Vec<Compressor>,
+    /// The request that runs wants no answer, and so is run whether its client is still there or not.
+    pub(crate) silent: Arc<AtomicBool>,
     /// The number of our next message.
     next: i32,
 }
@@ -73,6 +76,7 @@ impl Session {
             introduced: false,
             balanced: false,
             agreed: vec![Compressor::Noop],
+            silent: Arc::default(),
             next: 0,
         }
     }
@@ -87,11 +91,21 @@ impl Session {
                 let pieces = Rest::new(pieces, rest.left());
                 (Some((rest, taker)), Some(pieces))
             });
+            let silent = Arc::clone(&self.silent);
+            let left = async {
+                channel.attend(coming).await;
+                if silent.load(Ordering::Relaxed) {
+                    std::future::pending().await
+                }
+            };
             let answered = tokio::select! {
                 biased;
                 answered = self.answer(&bytes, pieces) => answered,
                 // Dropped, the request cancels what it has running.
-                () = channel.attend(coming) => break,
+                () = left => {
+                    self.finish(&mut channel).await;
+                    break;
+                }
             };
             drop(bytes);
             if let Some(mut rest) = rest
@@ -114,6 +128,16 @@ impl Session {
         }
         let left = self.wing.cursors.of_client(self.number, self.balanced);
         self.wing.dismiss(left);
+    }
+
+    /// Runs what a client that is gone has sent before and wants no answer to.
+    async fn finish(&mut self, channel: &mut Channel) {
+        let limit = self.limit();
+        while let Some(message) = channel.buffered(limit)
+            && request::is_silent(&message, limit)
+        {
+            self.answer(&message, None).await;
+        }
     }
 
     /// The next message, or its beginning if that is enough; `None` ends the session.

@@ -116,6 +116,12 @@ impl Channel {
         }
     }
 
+    /// The next whole message of what has been read already.
+    pub(crate) fn buffered(&mut self, limit: usize) -> Option<Vec<u8>> {
+        let header = frame::peek_within(&self.pending, limit).ok().flatten()?;
+        (self.pending.len() >= header.len).then(|| self.take(header.len))
+    }
+
     fn take(&mut self, len: usize) -> Vec<u8> {
         let rest = self.pending.split_off(len);
         std::mem::replace(&mut self.pending, rest)
