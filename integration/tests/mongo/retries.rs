@@ -290,3 +290,60 @@ async fn a_commit_that_never_arrived_is_known_when_asked_again() -> Result<()> {
     scene.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn nobody_reads_anothers_records_and_old_ones_go() -> Result<()> {
+    let scene = Scene::with(Wants {
+        own_roles: true,
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 2).await?;
+    let grant = format!("GRANT CREATE ON DATABASE postgres TO {USER}");
+    scene.admin.batch_execute(&grant).await?;
+    let write = |number: i64| {
+        rawdoc! {
+            "insert": "c", "documents": [{}], "lsid": session(1), "txnNumber": number,
+            "$db": "test",
+        }
+    };
+    // Whoever writes first owns the table.
+    scene.client().await?.run(&write(1)).await?;
+    scene.other().await?.run(&write(1)).await?;
+    let mut owner = tokio_postgres::Config::new();
+    owner
+        .host("127.0.0.1")
+        .port(scene.world.server.port())
+        .user(USER)
+        .password(PASSWORD)
+        .dbname("postgres");
+    let (owner, connection) = owner.connect(tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    let seen = "SELECT count(*) FROM twinport.retryable_writes WHERE owner <> current_user";
+    let count: i64 = owner.query_one(seen, &[]).await?.get(0);
+    assert_eq!(count, 0, "the owner of the table sees others' records");
+    // Each user's old records go with what it writes itself.
+    scene
+        .admin
+        .batch_execute(
+            "INSERT INTO twinport.retryable_writes (owner, id, result, success, written)
+             SELECT DISTINCT owner, 'old'::bytea, ''::bytea, true, now() - interval '1 hour'
+             FROM twinport.retryable_writes",
+        )
+        .await?;
+    let Scene { running, world, .. } = scene;
+    running.finish(std::time::Duration::from_secs(1)).await;
+    let wants = Wants {
+        own_roles: true,
+        ..Wants::default()
+    };
+    let scene = Scene::before(world, wants).await?;
+    for mut client in [scene.client().await?, scene.other().await?] {
+        client.run(&write(2)).await?;
+    }
+    let old = "SELECT count(*) FROM twinport.retryable_writes WHERE id = 'old'::bytea";
+    let count: i64 = scene.admin.query_one(old, &[]).await?.get(0);
+    assert_eq!(count, 0);
+    scene.stop().await;
+    Ok(())
+}

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use twinport_config::MongoRelation;
 use twinport_core::sql::{Connection, Identity, Rows};
 use twinport_rewriter::mongo::{Lookup, Relation, Relations, Through, UniqueIndex};
+use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::rawdoc;
@@ -18,6 +19,7 @@ use twinport_wire::mongo::document;
 
 use crate::fault::{Fault, known};
 use crate::request::{Ended, settle};
+use crate::transaction::{self, Owner};
 use crate::upstream::{FIND, GET_MORE, LIST_COLLECTIONS, LIST_INDEXES};
 use crate::wing::Wing;
 
@@ -63,6 +65,26 @@ impl Default for Catalogs {
             examined: Mutex::default(),
             told: Told::default(),
         }
+    }
+}
+
+impl Catalogs {
+    /// Forgets what a command may have changed.
+    pub(crate) fn observe(&self, command: &Command<'_>, database: &str) {
+        if matches!(
+            command.name,
+            "create"
+                | "createIndexes"
+                | "dropIndexes"
+                | "drop"
+                | "dropDatabase"
+                | "renameCollection"
+                | "collMod"
+                | "commitTransaction"
+        ) {
+            self.unique.invalidate_all();
+        }
+        self.told.observe(command, database);
     }
 }
 
@@ -119,12 +141,14 @@ fn followed(relation: &MongoRelation) -> Relation {
 }
 
 impl Wing {
-    /// The unique indexes of a collection; `anew` asks even if they are remembered.
+    /// The unique indexes of a collection; `anew` asks even if they are remembered. Inside a transaction they are
+    /// asked for on its own connection: transactions that hold all of them would wait for one another.
     pub(crate) async fn unique_indexes(
         &self,
         identity: &Identity,
         database: &str,
         collection: &str,
+        within: Option<&(Owner, i64)>,
         anew: bool,
     ) -> Result<Known, Fault> {
         let place = Place {
@@ -138,13 +162,23 @@ impl Wing {
                 remembered: true,
             });
         }
+        let listed = match within {
+            Some((owner, number)) => {
+                self.indexes_within((owner, *number), database, collection)
+                    .await?
+            }
+            None => self.indexes(identity, database, collection).await?,
+        };
         let mut indexes = Vec::new();
-        for index in self.indexes(identity, database, collection).await? {
+        for index in listed {
             let unique = UniqueIndex::read(&index).map_err(|error| Fault::from(&error))?;
             indexes.extend(unique);
         }
         let indexes = Arc::new(indexes);
-        self.catalogs.unique.insert(place, Arc::clone(&indexes));
+        // What a transaction sees may come to nothing.
+        if within.is_none() {
+            self.catalogs.unique.insert(place, Arc::clone(&indexes));
+        }
         Ok(Known {
             indexes,
             remembered: false,
@@ -165,6 +199,40 @@ impl Wing {
         {
             Err(fault) if fault.code == known::NAMESPACE_NOT_FOUND => Ok(Vec::new()),
             other => other,
+        }
+    }
+
+    /// As [`Wing::indexes`], as an open transaction sees them, which survives if there is no such collection.
+    async fn indexes_within(
+        &self,
+        (owner, number): (&Owner, i64),
+        database: &str,
+        collection: &str,
+    ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        let command = rawdoc! { "listIndexes": collection, "cursor": { "batchSize": PAGE } };
+        let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
+        let mut within = self.transactions.join(owner, number).await?;
+        let Some(connection) = within.connection() else {
+            return Err(transaction::none(number));
+        };
+        connection.command("SAVEPOINT twinport").await?;
+        let listed = connection.run(LIST_INDEXES, &parameters).await;
+        let end = match &listed {
+            Ok(_) => "RELEASE SAVEPOINT twinport",
+            Err(_) => "ROLLBACK TO SAVEPOINT twinport; RELEASE SAVEPOINT twinport",
+        };
+        connection.command(end).await?;
+        within.keep();
+        let mut all = Vec::new();
+        match listed.map_err(Fault::from) {
+            // A collection has 64 indexes at most, and a page more.
+            Ok(rows) => {
+                let page = document::document(rows.get(0, 0).unwrap_or_default());
+                take_page(page.map_err(|error| Fault::protocol(&error))?, &mut all)?;
+                Ok(all)
+            }
+            Err(fault) if fault.code == known::NAMESPACE_NOT_FOUND => Ok(all),
+            Err(fault) => Err(fault),
         }
     }
 

@@ -103,15 +103,22 @@ async fn rewrite(
         };
     };
     let (wing, identity) = (&session.wing, session.known(request.command.name)?);
-    let known = wing
-        .unique_indexes(identity, request.database, collection, false)
-        .await?;
+    let within = session.transaction(&request.command)?;
+    let unique_indexes = async |anew| {
+        wing.unique_indexes(
+            identity,
+            request.database,
+            collection,
+            within.as_ref(),
+            anew,
+        )
+        .await
+    };
+    let known = unique_indexes(false).await?;
     match carry_out(&known.indexes) {
         // It may have been made a moment ago.
         Err(_) if known.remembered => {
-            let known = wing
-                .unique_indexes(identity, request.database, collection, true)
-                .await?;
+            let known = unique_indexes(true).await?;
             carry_out(&known.indexes).map_err(|error| Fault::from(&error))
         }
         other => other.map_err(|error| Fault::from(&error)),

@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use twinport_core::sql::{Connection, SqlError};
 use twinport_core::view;
 use twinport_wire::mongo::Command;
 
-use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
+use crate::fault::{Fault, TRANSIENT_TRANSACTION, known};
 use crate::reply::Reply;
 use crate::upstream::{Ledger, record_id};
 
 pub(crate) mod recovery;
+mod refused;
 
 use recovery::Question;
+pub(crate) use refused::{none, too_many};
+use refused::{too_old, unknown, used};
 
 /// A write conflict shows at once, and not when the other transaction ends.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '20ms'";
@@ -38,9 +42,23 @@ const MOST: usize = 100_000;
 pub(crate) type Owner = (Arc<str>, [u8; 16]);
 
 /// All transactions that are open, or have just ended.
-#[derive(Default)]
 pub(crate) struct Transactions {
     slots: Mutex<HashMap<Owner, Arc<Slot>>>,
+    /// The number of the latest write of a session that may be sent again: of writes and transactions, only the
+    /// latest goes on.
+    writes: Cache<Owner, i64>,
+}
+
+impl Default for Transactions {
+    fn default() -> Self {
+        Self {
+            slots: Mutex::default(),
+            writes: Cache::builder()
+                .max_capacity(MOST as u64)
+                .time_to_idle(REMEMBERED)
+                .build(),
+        }
+    }
 }
 
 /// The latest transaction of a session.
@@ -103,20 +121,20 @@ impl State {
     ) -> Result<(), Fault> {
         // What fails here has not been committed.
         let noted = ledger.note(&mut connection, record).await;
-        let noted = noted.map_err(|error| Fault::from(error).label(TRANSIENT_TRANSACTION))?;
+        let noted = noted.map_err(|error| Fault::from(error).in_transaction())?;
         // Until the answer is there nobody knows, also if this is dropped in the middle.
         self.phase = Phase::Unknown { noted };
         match connection.command("COMMIT").await {
             Ok(()) => {
                 self.phase = Phase::Committed;
-                ledger.sweep(&mut connection).await;
+                ledger.sweep(&mut connection, record).await;
                 connection.release();
                 Ok(())
             }
             Err(error @ SqlError::Server { fatal: false, .. }) => {
                 self.phase = Phase::Aborted;
                 connection.release();
-                Err(Fault::from(error).label(TRANSIENT_TRANSACTION))
+                Err(Fault::from(error).in_transaction())
             }
             Err(error) => Err(unknown(Fault::from(error))),
         }
@@ -125,6 +143,7 @@ impl State {
 
 /// A transaction while a command runs in it.
 pub(crate) struct Within {
+    slot: Arc<Slot>,
     guard: OwnedMutexGuard<State>,
     /// Taken out while a command runs, so that nothing goes on if that is dropped in the middle.
     connection: Option<Box<dyn Connection>>,
@@ -144,11 +163,33 @@ impl Transactions {
         Ok(Arc::clone(slot))
     }
 
-    /// The state of a session that has begun a transaction.
-    async fn state(&self, owner: &Owner) -> Option<OwnedMutexGuard<State>> {
+    /// Notes the number of a write outside of transactions that may be sent again.
+    pub(crate) fn write(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
+        let begun = self.slots.lock().get(owner).map(|slot| {
+            // Not before: it is for those who don't wait for the transaction.
+            slot.newest.load(Ordering::Relaxed)
+        });
+        let written = self.writes.get(owner);
+        let newest = begun.into_iter().chain(written).max();
+        match newest {
+            Some(newest) if number < newest => return Err(too_old(number, newest)),
+            Some(newest) if number == newest && written != Some(number) => {
+                return Err(used(number));
+            }
+            _ => {}
+        }
+        if written != Some(number) {
+            self.writes.insert(owner.clone(), number);
+        }
+        Ok(())
+    }
+
+    /// The slot and the state of a session that has begun a transaction.
+    async fn state(&self, owner: &Owner) -> Option<(Arc<Slot>, OwnedMutexGuard<State>)> {
         let slot = self.slots.lock().get(owner).cloned()?;
         *slot.touched.lock() = Instant::now();
-        Some(Arc::clone(&slot.state).lock_owned().await)
+        let guard = Arc::clone(&slot.state).lock_owned().await;
+        Some((slot, guard))
     }
 
     /// Opens a transaction for the command of this client that starts it; `lease` gets it a connection.
@@ -165,6 +206,11 @@ impl Transactions {
         if number < guard.number {
             return Err(too_old(number, guard.number));
         }
+        match self.writes.get(owner) {
+            Some(written) if number < written => return Err(too_old(number, written)),
+            Some(written) if number == written => return Err(used(number)),
+            _ => {}
+        }
         if number == guard.number {
             return Err(Fault::new(
                 known::ILLEGAL_OPERATION,
@@ -178,15 +224,18 @@ impl Transactions {
             connection.command(BEGIN).await?;
             Ok::<_, Fault>(connection)
         };
-        let connection = begun
-            .await
-            .map_err(|fault| fault.label(TRANSIENT_TRANSACTION))?;
+        let connection = begun.await.map_err(|fault| match fault.code {
+            known::OVERLOAD => fault.label(TRANSIENT_TRANSACTION),
+            // What another try can't mend isn't to be tried again.
+            _ => fault.in_transaction(),
+        })?;
         // Not before: what did not begin can be begun again under its number.
         guard.number = number;
         guard.client = client;
         guard.id = None;
         slot.newest.store(number, Ordering::Relaxed);
         Ok(Within {
+            slot,
             guard,
             connection: Some(connection),
         })
@@ -194,12 +243,13 @@ impl Transactions {
 
     /// The transaction that a command is part of.
     pub(crate) async fn join(&self, owner: &Owner, number: i64) -> Result<Within, Fault> {
-        let mut guard = self.state(owner).await.ok_or_else(|| none(number))?;
+        let (slot, mut guard) = self.state(owner).await.ok_or_else(|| none(number))?;
         if number < guard.number {
             return Err(too_old(number, guard.number));
         }
         match std::mem::replace(&mut guard.phase, Phase::Aborted) {
             Phase::Open(connection) if number == guard.number => Ok(Within {
+                slot,
                 guard,
                 connection: Some(connection),
             }),
@@ -326,10 +376,11 @@ impl Transactions {
     /// Rolls back what is idle for longer than `bound`, and forgets what has long ended.
     pub(crate) fn expire(&self, bound: Option<Duration>) {
         self.slots.lock().retain(|_, slot| {
-            let idle = slot.touched.lock().elapsed();
             let Ok(mut state) = slot.state.try_lock() else {
                 return true;
             };
+            // Not before: a command that has just ended has touched it.
+            let idle = slot.touched.lock().elapsed();
             if matches!(state.phase, Phase::Open(_)) && bound.is_some_and(|bound| idle > bound) {
                 tracing::info!(
                     "a transaction was idle for too long (mongo.idle_transaction_timeout)"
@@ -409,6 +460,8 @@ impl Within {
     /// The command is done, and the transaction goes on.
     pub(crate) fn keep(mut self) {
         if let Some(connection) = self.connection.take() {
+            // It is idle from now on, however long the command took.
+            *self.slot.touched.lock() = Instant::now();
             self.guard.phase = Phase::Open(connection);
         }
     }
@@ -431,33 +484,4 @@ pub(crate) fn number(command: &Command<'_>) -> Result<i64, Fault> {
             "'autocommit' needs a 'txnNumber' beside it",
         )
     })
-}
-
-fn none(number: i64) -> Fault {
-    Fault::new(
-        known::NO_SUCH_TRANSACTION,
-        format_args!(
-            "Given transaction number {number} does not match any in-progress transactions"
-        ),
-    )
-    .label(TRANSIENT_TRANSACTION)
-}
-
-fn too_many() -> Fault {
-    Fault::new(
-        known::TOO_MANY_LOGICAL_SESSIONS,
-        format_args!("too many sessions: {MOST} have had a transaction a moment ago"),
-    )
-    .hint("Use fewer sessions, and end them")
-}
-
-fn too_old(number: i64, newest: i64) -> Fault {
-    Fault::new(
-        known::TRANSACTION_TOO_OLD,
-        format_args!("Cannot use transaction {number}: the session has begun {newest}"),
-    )
-}
-
-fn unknown(fault: Fault) -> Fault {
-    fault.label(UNKNOWN_COMMIT).label(RETRYABLE_WRITE)
 }

@@ -1,6 +1,7 @@
 //! The database behind the port: which of DocumentDB's functions does what, and how writes are applied once.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -122,16 +123,30 @@ const MAKE_RECORDS: &str = "CREATE SCHEMA IF NOT EXISTS twinport; \
          written timestamptz NOT NULL DEFAULT now(), \
          CONSTRAINT retryable_writes_once PRIMARY KEY (owner, id)); \
      ALTER TABLE twinport.retryable_writes ENABLE ROW LEVEL SECURITY; \
+     ALTER TABLE twinport.retryable_writes FORCE ROW LEVEL SECURITY; \
      DROP POLICY IF EXISTS own ON twinport.retryable_writes; \
      CREATE POLICY own ON twinport.retryable_writes USING (owner = current_user); \
      GRANT SELECT, INSERT, DELETE ON twinport.retryable_writes TO PUBLIC";
+
+/// The same for a table that was made before its owner was bound by that; others may not, and need not.
+const BIND_OWNER: &str = "SET LOCAL lock_timeout = '1s'; \
+     DO $$ BEGIN \
+         IF EXISTS (SELECT FROM pg_catalog.pg_class \
+             WHERE oid = 'twinport.retryable_writes'::pg_catalog.regclass \
+             AND NOT relforcerowsecurity AND pg_catalog.pg_has_role(relowner, 'USAGE')) THEN \
+             ALTER TABLE twinport.retryable_writes FORCE ROW LEVEL SECURITY; \
+         END IF; \
+     END $$";
 
 /// Sessions live for half an hour; nothing is sent again after that.
 const SWEEP_RECORDS: &str = "DELETE FROM twinport.retryable_writes \
      WHERE owner = current_user AND written < now() - interval '30 minutes'";
 
-/// So many records are written before old ones are thrown away.
-const SWEEP_EVERY: u32 = 10_000;
+/// How long a user's old records stay.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Users of whom it is remembered when they were swept after.
+const SWEPT: usize = 10_000;
 
 /// A transaction that has written nothing needs no note.
 const NOTE: &str = "INSERT INTO twinport.retryable_writes (id, result, success) \
@@ -147,7 +162,8 @@ const REFUSED: Duration = Duration::from_secs(10);
 /// The record of writes that may be sent again, and of transactions whose commit may be.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    written: AtomicU32,
+    /// When each user's records were last looked after.
+    swept: Mutex<HashMap<Vec<u8>, Instant>>,
     told: AtomicBool,
     /// The table is there.
     ready: AtomicBool,
@@ -180,9 +196,10 @@ impl Ledger {
             return connection.run(RECORDED, &[Some(id)]).await;
         }
         if result.is_ok() {
-            self.ready.store(true, Ordering::Relaxed);
-            self.written.fetch_add(1, Ordering::Relaxed);
-            self.sweep(connection).await;
+            if !self.ready.swap(true, Ordering::Relaxed) {
+                drop(connection.command(BIND_OWNER).await);
+            }
+            self.sweep(connection, id).await;
         }
         result
     }
@@ -221,7 +238,6 @@ impl Ledger {
             self.ready.store(false, Ordering::Relaxed);
         }
         noted?;
-        self.written.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -242,10 +258,27 @@ impl Ledger {
         noted.map(|_| false)
     }
 
-    /// Throws old records away, once in a while.
-    pub(crate) async fn sweep(&self, connection: &mut Box<dyn Connection>) {
-        if self.written.load(Ordering::Relaxed) >= SWEEP_EVERY {
-            self.written.store(0, Ordering::Relaxed);
+    /// Throws old records of the user away that has just made this one, once in a while.
+    pub(crate) async fn sweep(&self, connection: &mut Box<dyn Connection>, id: &[u8]) {
+        let user = id.split(|&byte| byte == 0).next().unwrap_or_default();
+        let due = {
+            let mut swept = self.swept.lock();
+            match swept.get_mut(user) {
+                Some(last) if last.elapsed() < SWEEP_EVERY => false,
+                Some(last) => {
+                    *last = Instant::now();
+                    true
+                }
+                None => {
+                    if swept.len() >= SWEPT {
+                        swept.clear();
+                    }
+                    swept.insert(user.to_vec(), Instant::now());
+                    true
+                }
+            }
+        };
+        if due {
             drop(connection.command(SWEEP_RECORDS).await);
         }
     }

@@ -120,7 +120,9 @@ async fn apply(
     let (Some(number), Place::Free) = (command.txn_number, &context.place) else {
         return context.call(write.plain, parameters).await;
     };
-    let id = sql::record_id(&context.session.owner(command)?, number);
+    let owner = context.session.owner(command)?;
+    context.session.wing.transactions.write(&owner, number)?;
+    let id = sql::record_id(&owner, number);
     let mut recorded = parameters.to_vec();
     recorded.push(Some(&id));
     let mut connection = context.lease().await?;

@@ -1,11 +1,11 @@
 //! Cursors: a first page, `getMore`, `killCursors`.
 
-use twinport_core::sql::{Connection, Rows};
+use twinport_core::sql::{Connection, Rows, SqlError};
 use twinport_wire::mongo::bson::raw::RawArrayBuf;
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::truth;
 
-use super::{Context, Outcome, Place, Request, settle, within_bound_sql};
+use super::{Context, Outcome, Place, Request};
 use crate::fault::{Fault, known};
 use crate::handles::{Borrowed, Cursor, Killed, Standing};
 use crate::reply::Reply;
@@ -108,13 +108,18 @@ pub(super) async fn get_more(context: &mut Context<'_>) -> Outcome {
     }
     let result = match borrowed.cursor() {
         Some(cursor) => next_page(context, cursor).await,
-        None => Err(Fault::new(known::CURSOR_NOT_FOUND, "cursor is gone")),
+        None => Err(Failed::Over(gone())),
     };
     let rows = match result {
         Ok(rows) => rows,
-        Err(fault) => {
+        Err(Failed::Over(fault)) => {
             let cursor = borrowed.end();
             wing.dismiss(cursor.map(|cursor| *cursor));
+            return Err(fault);
+        }
+        // It stands where it stood, and can be asked again.
+        Err(Failed::Kept(fault)) => {
+            borrowed.lay_back();
             return Err(fault);
         }
     };
@@ -171,17 +176,44 @@ pub(crate) fn check(
     Ok(())
 }
 
-async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Rows, Fault> {
+/// Why there is no next page.
+enum Failed {
+    /// The cursor is over.
+    Over(Fault),
+    /// The cursor is as it was.
+    Kept(Fault),
+}
+
+impl Failed {
+    fn of(fault: Fault) -> Self {
+        if is_gone(fault.code) {
+            Self::Over(fault)
+        } else {
+            Self::Kept(fault)
+        }
+    }
+}
+
+/// Whether a code says that the server does not know the cursor any more: killed, behind its data, or never there.
+pub(crate) fn is_gone(code: i32) -> bool {
+    matches!(code, known::CURSOR_NOT_FOUND | 136 | 175 | 237 | 280 | 286)
+}
+
+fn gone() -> Fault {
+    Fault::new(known::CURSOR_NOT_FOUND, "cursor is gone")
+}
+
+async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Rows, Failed> {
     let database = cursor.database.clone();
     let Standing::Continued {
         continuation,
         connection,
     } = &mut cursor.standing
     else {
-        return Err(Fault::new(
+        return Err(Failed::Over(Fault::new(
             known::CURSOR_NOT_FOUND,
             "the cursor is on a server that is not in use any more",
-        ));
+        )));
     };
     let parameters = [
         Some(database.as_bytes()),
@@ -189,12 +221,20 @@ async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Row
         Some(&**continuation),
     ];
     let Some(mut held) = connection.take() else {
-        return context.call(sql::GET_MORE, &parameters).await;
+        let rows = context.call(sql::GET_MORE, &parameters).await;
+        return rows.map_err(Failed::of);
     };
-    let run = held.run(sql::GET_MORE, &parameters);
-    let (rows, held) = settle(within_bound_sql(None, run).await, held)?;
-    *connection = Some(held);
-    Ok(rows)
+    match held.run(sql::GET_MORE, &parameters).await {
+        Ok(rows) => {
+            *connection = Some(held);
+            Ok(rows)
+        }
+        Err(error @ SqlError::Server { fatal: false, .. }) => {
+            *connection = Some(held);
+            Err(Failed::of(error.into()))
+        }
+        Err(error) => Err(Failed::Over(error.into())),
+    }
 }
 
 pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {

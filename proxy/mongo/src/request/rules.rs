@@ -17,6 +17,51 @@ pub(super) fn readable(request: &Request<'_>) -> Result<(), Fault> {
     .hint("Read inside a transaction: it sees one snapshot"))
 }
 
+/// The read concerns that there are.
+const LEVELS: [&str; 5] = ["local", "available", "majority", "linearizable", "snapshot"];
+
+/// Whether everything that belongs to a command is where it is looked for.
+pub(super) fn whole(request: &Request<'_>) -> Result<(), Fault> {
+    let command = &request.command;
+    if command.start_transaction == Some(true) && !command.in_transaction() {
+        return Err(Fault::new(
+            known::INVALID_OPTIONS,
+            "'startTransaction' needs 'autocommit: false' beside it",
+        ));
+    }
+    if let Some(level) = request.read_concern()
+        && !LEVELS.contains(&level)
+    {
+        return Err(Fault::new(
+            known::BAD_VALUE,
+            format_args!("there is no read concern '{level}'"),
+        ));
+    }
+    let taken = match command.name {
+        "insert" => "documents",
+        "update" => "updates",
+        "delete" => "deletes",
+        _ => "",
+    };
+    let sections = request
+        .message
+        .iter()
+        .flat_map(|message| message.sequences());
+    for section in sections {
+        let name = section.identifier;
+        if name != taken || !matches!(command.body.get(name), Ok(None)) {
+            return Err(Fault::new(
+                known::FAILED_TO_PARSE,
+                format_args!(
+                    "the section '{name}' of the message is not one that '{}' takes, or is there twice",
+                    command.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The commands of version 1 of the stable API.
 const STABLE: [&str; 32] = [
     "abortTransaction",

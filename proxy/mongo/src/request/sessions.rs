@@ -1,11 +1,13 @@
 //! Sessions and the ends of transactions.
 
+use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::spec::BinarySubtype;
 use twinport_wire::mongo::bson::{RawBinaryRef, RawBsonRef, rawdoc};
 
 use super::{Context, Outcome};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
+use crate::session::Session;
 use crate::transaction::{self, Owner};
 
 pub(super) async fn start(_: &mut Context<'_>) -> Outcome {
@@ -42,12 +44,7 @@ pub(crate) async fn end(context: &mut Context<'_>) -> Outcome {
     let user = identity.user.clone();
     let wing = std::sync::Arc::clone(&context.session.wing);
     for each in list {
-        let session = each
-            .ok()
-            .and_then(RawBsonRef::as_document)
-            .and_then(|each| each.get_binary("id").ok())
-            .and_then(|id| <[u8; 16]>::try_from(id.bytes).ok());
-        if let Some(session) = session {
+        if let Some(session) = each.ok().and_then(id) {
             let owner = (user.clone(), session);
             wing.transactions.end(&owner);
             if let Some(cluster) = wing.cluster() {
@@ -59,10 +56,14 @@ pub(crate) async fn end(context: &mut Context<'_>) -> Outcome {
     Ok(Reply::ok())
 }
 
-/// `killAllSessions`: closes what the user has open; who is nobody else can't close others'.
-pub(super) async fn end_all(context: &mut Context<'_>) -> Outcome {
-    let command = &context.request.command;
-    let user = context.session.known(command.name)?.user.clone();
+/// The identifier of a session as commands list it.
+pub(crate) fn id(listed: RawBsonRef<'_>) -> Option<[u8; 16]> {
+    let id = listed.as_document()?.get_binary("id").ok()?;
+    id.bytes.try_into().ok()
+}
+
+/// Whether a `killAllSessions` is about this user.
+pub(crate) fn names(user: &str, command: &Command<'_>) -> Result<bool, Fault> {
     let RawBsonRef::Array(list) = command.value else {
         return Err(Fault::field(command.name, command.name, "must be an array"));
     };
@@ -70,7 +71,14 @@ pub(super) async fn end_all(context: &mut Context<'_>) -> Outcome {
         let each = each.as_document()?;
         each.get_str("user").ok()
     });
-    if list.is_empty() || names.any(|name| name == &*user) {
+    Ok(list.is_empty() || names.any(|name| name == user))
+}
+
+/// `killAllSessions`: closes what the user has open; who is nobody else can't close others'.
+pub(crate) async fn end_all(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let user = context.session.known(command.name)?.user.clone();
+    if names(&user, command)? {
         let wing = std::sync::Arc::clone(&context.session.wing);
         wing.transactions.end_all(&user);
         wing.dismiss(wing.cursors.of_user(&user));
@@ -116,4 +124,15 @@ fn outside(number: Result<i64, Fault>, name: &str) -> Result<i64, Fault> {
             format_args!("{name} must be run within a transaction"),
         )
     })
+}
+
+impl Session {
+    /// The transaction that a command goes on with, which has a connection of Postgres already.
+    pub(crate) fn transaction(&self, command: &Command<'_>) -> Result<Option<(Owner, i64)>, Fault> {
+        let goes_on = command.in_transaction() && command.start_transaction != Some(true);
+        if !goes_on || self.wing.cluster().is_some() {
+            return Ok(None);
+        }
+        Ok(Some((self.owner(command)?, transaction::number(command)?)))
+    }
 }
