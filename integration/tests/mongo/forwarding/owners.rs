@@ -5,7 +5,7 @@ use twinport_integration::PASSWORD;
 use super::*;
 
 /// A proxy with two users, and a client of each.
-async fn two(servers: &[Scripted]) -> Result<(Front, Raw, Raw)> {
+async fn two(server: &Scripted) -> Result<(Front, Raw, Raw)> {
     let text = format!(
         r#"
         [postgres]
@@ -20,7 +20,7 @@ async fn two(servers: &[Scripted]) -> Result<(Front, Raw, Raw)> {
         listen = ["127.0.0.1:0"]
         upstream = "mongodb://{}/"
         "#,
-        servers[0].place
+        server.place
     );
     let front = Front::of(&text).await?;
     let mut clients = Vec::new();
@@ -55,7 +55,7 @@ fn listed(heard: &Heard) -> Vec<u8> {
 #[tokio::test]
 async fn nobody_writes_in_anothers_session() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
-    let (front, mut ann, mut bob) = two(&servers).await?;
+    let (front, mut ann, mut bob) = two(&servers[0]).await?;
     ann.run(&with(find(), &rawdoc! { "lsid": session(1) }))
         .await?;
     let write = with(
@@ -73,7 +73,7 @@ async fn nobody_writes_in_anothers_session() -> Result<()> {
 #[tokio::test]
 async fn nobody_ends_anothers_sessions() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
-    let (front, mut ann, mut bob) = two(&servers).await?;
+    let (front, mut ann, mut bob) = two(&servers[0]).await?;
     ann.run(&with(find(), &rawdoc! { "lsid": session(1) }))
         .await?;
     bob.run(&with(find(), &rawdoc! { "lsid": session(2) }))
