@@ -161,8 +161,8 @@ async fn clients_cursors_and_transactions_are_shown() -> Result<()> {
     let pools = show(&console, "POOLS").await?;
     let pool = pools
         .iter()
-        .find(|row| cell(row, "user") == scene.world.server.superuser())
-        .with_context(|| format!("no pool in {pools:?}"))?;
+        .find(|row| cell(row, "user") == USER)
+        .context("no pool")?;
     assert_eq!(cell(pool, "cl_idle"), "2", "{pool:?}");
     scene.stop().await;
     Ok(())
