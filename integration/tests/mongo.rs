@@ -21,6 +21,8 @@ mod forwarding;
 mod killed;
 #[path = "mongo/late.rs"]
 mod late;
+#[path = "mongo/point.rs"]
+mod point;
 #[path = "mongo/raw.rs"]
 mod raw;
 #[path = "mongo/retries.rs"]

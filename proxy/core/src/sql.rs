@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
@@ -44,6 +44,37 @@ impl fmt::Debug for Proof {
     }
 }
 
+/// A statement that was made while the program runs, such as one that names a table.
+///
+/// Connections know it by its identity, and not by its text: it is to be kept as long as it is of use.
+#[derive(Debug)]
+pub struct Made {
+    text: String,
+    number: OnceLock<u64>,
+}
+
+impl Made {
+    /// A statement of this text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self {
+            text,
+            number: OnceLock::new(),
+        }
+    }
+
+    /// The SQL.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The number that a gateway has given it; `first` gives it one.
+    pub fn number(&self, first: impl FnOnce() -> u64) -> u64 {
+        *self.number.get_or_init(first)
+    }
+}
+
 /// Where connections come from.
 pub trait Gateway: Send + Sync + 'static {
     /// A connection of a database to run statements on, outside of any transaction.
@@ -68,6 +99,13 @@ pub trait Connection: Send {
     fn run<'a>(
         &'a mut self,
         statement: &'static str,
+        parameters: &'a [Option<&'a [u8]>],
+    ) -> Pending<'a, Result<Rows, SqlError>>;
+
+    /// As [`Connection::run`], for a statement that is not part of the program.
+    fn run_made<'a>(
+        &'a mut self,
+        statement: &'a Made,
         parameters: &'a [Option<&'a [u8]>],
     ) -> Pending<'a, Result<Rows, SqlError>>;
 

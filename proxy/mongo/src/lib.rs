@@ -15,6 +15,7 @@ pub mod handles;
 pub mod handshake;
 mod login;
 mod plan;
+mod points;
 mod reply;
 mod request;
 pub mod session;

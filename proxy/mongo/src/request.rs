@@ -24,6 +24,7 @@ mod explain;
 mod local_sessions;
 mod login;
 mod opened;
+mod point;
 mod query;
 mod rules;
 mod schema;

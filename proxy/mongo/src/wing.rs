@@ -24,6 +24,7 @@ use crate::forward::Cluster;
 use crate::handles::Cursors;
 use crate::handshake::Gate;
 use crate::login;
+use crate::points::Points;
 use crate::transaction::Transactions;
 use crate::upstream::Ledger;
 
@@ -42,6 +43,7 @@ pub struct Wing {
     pub(crate) transactions: Transactions,
     pub(crate) ledger: Ledger,
     pub(crate) catalogs: Catalogs,
+    pub(crate) points: Points,
     pub(crate) fail_points: FailPoints,
     pub(crate) stats: Arc<ServerStats>,
     pub(crate) drain: Drain,
@@ -107,6 +109,7 @@ impl Wing {
             transactions: Transactions::default(),
             ledger: Ledger::default(),
             catalogs: Catalogs::default(),
+            points: Points::default(),
             fail_points: FailPoints::default(),
             stats: Arc::default(),
             drain,

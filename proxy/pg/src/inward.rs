@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::io::AsyncWriteExt;
 use twinport_core::pool::{AcquireError, Lease};
-use twinport_core::sql::{Connection, Gateway, Identity, Pending, Proof, Rows, SqlError};
+use twinport_core::sql::{Connection, Gateway, Identity, Made, Pending, Proof, Rows, SqlError};
 use twinport_core::stats::micros;
 use twinport_wire::pg::backend::{self, Fields, Status, Values};
 use twinport_wire::pg::frame::HEADER;
@@ -49,10 +49,12 @@ impl Known {
             return *number;
         }
         let mut known = self.0.write();
-        *known
-            .entry(statement)
-            .or_insert_with(|| wing.statements.private(Plan::default()).id)
+        *known.entry(statement).or_insert_with(|| fresh_number(wing))
     }
+}
+
+fn fresh_number(wing: &Wing) -> u64 {
+    wing.statements.private(Plan::default()).id
 }
 
 impl Inward {
@@ -181,10 +183,10 @@ struct Answer {
 impl Held {
     async fn execute(
         &mut self,
-        statement: &'static str,
+        number: u64,
+        statement: &str,
         parameters: &[Option<&[u8]>],
     ) -> Result<Rows, SqlError> {
-        let number = self.statements.number(statement, &self.wing);
         let mut again = self.status == Status::Idle;
         loop {
             let Some(lease) = &mut self.lease else {
@@ -298,7 +300,17 @@ impl Connection for Held {
         statement: &'static str,
         parameters: &'a [Option<&'a [u8]>],
     ) -> Pending<'a, Result<Rows, SqlError>> {
-        Box::pin(self.execute(statement, parameters))
+        let number = self.statements.number(statement, &self.wing);
+        Box::pin(self.execute(number, statement, parameters))
+    }
+
+    fn run_made<'a>(
+        &'a mut self,
+        statement: &'a Made,
+        parameters: &'a [Option<&'a [u8]>],
+    ) -> Pending<'a, Result<Rows, SqlError>> {
+        let number = statement.number(|| fresh_number(&self.wing));
+        Box::pin(self.execute(number, statement.text(), parameters))
     }
 
     fn command<'a>(&'a mut self, sql: &'a str) -> Pending<'a, Result<(), SqlError>> {

@@ -3,7 +3,7 @@
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawDocument, cstr};
 
-use super::{Context, Outcome, Place, cursor, local_sessions};
+use super::{Context, Outcome, Place, cursor, local_sessions, point};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::upstream as sql;
@@ -21,6 +21,9 @@ pub(super) async fn find(context: &mut Context<'_>) -> Outcome {
                 format_args!("The key {} is currently not supported", element.0.as_str()),
             ));
         }
+    }
+    if let Some(reply) = point::read(context).await? {
+        return Ok(reply);
     }
     cursor::first_page(context, sql::FIND).await
 }

@@ -1,0 +1,253 @@
+//! A `find` of one document by its `_id`, straight from the collection's table: the extension takes twice as long
+//! to say the same.
+
+use std::sync::Arc;
+
+use twinport_core::sql::{Connection, Rows, SqlError};
+use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
+use twinport_wire::mongo::document;
+
+use super::{Context, Ended, Place as Standing, settle, within_bound_sql};
+use crate::fault::{Fault, known};
+use crate::points::{FIND_TABLE, Place, Table, Way};
+use crate::reply::Reply;
+
+/// Answers a find that is nothing but such a look-up; `None` if it is more, or can't be answered so.
+pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fault> {
+    // A statement that fails would end the transaction.
+    if matches!(context.place, Standing::Within(_)) {
+        return Ok(None);
+    }
+    let request = context.request;
+    let Some(id) = wanted(request.command.body) else {
+        return Ok(None);
+    };
+    let place = Place {
+        user: context.session.known(request.command.name)?.user.clone(),
+        database: request.database.to_owned(),
+        collection: request.collection()?.to_owned(),
+    };
+    let Some(table) = table(context, &place).await? else {
+        return Ok(None);
+    };
+    let mut key = RawDocumentBuf::new();
+    key.append(cstr!(""), id);
+    let parameters = [
+        Some(key.as_bytes()),
+        Some(place.database.as_bytes()),
+        Some(place.collection.as_bytes()),
+    ];
+    let mut connection = context.lease().await?;
+    let run = connection.run_made(&table.statement, &parameters);
+    let result = within_bound_sql(context.bound(), run).await;
+    let Some(rows) = finish(result, connection)? else {
+        context.session.wing.points.learn(place, None);
+        return Ok(None);
+    };
+    if rows.is_empty() {
+        context.session.wing.points.forget(&place);
+        return Ok(None);
+    }
+    page(&place, rows.get(0, 0)).map(Some)
+}
+
+/// The table to read from, if that is the way.
+async fn table(context: &mut Context<'_>, place: &Place) -> Result<Option<Arc<Table>>, Fault> {
+    let way = match context.session.wing.points.way(place) {
+        Some(way) => way,
+        None => {
+            let names = [
+                Some(place.database.as_bytes()),
+                Some(place.collection.as_bytes()),
+            ];
+            let mut connection = context.lease().await?;
+            let run = connection.run(FIND_TABLE, &names);
+            let result = within_bound_sql(context.bound(), run).await;
+            let rows = finish(result, connection)?;
+            let found = rows.as_ref().and_then(number);
+            context.session.wing.points.learn(place.clone(), found)
+        }
+    };
+    Ok(match way {
+        Way::Table(table) => Some(table),
+        Way::Extension => None,
+    })
+}
+
+/// Gives the connection back. No rows if the server has refused for a reason that need not be the extension's: no
+/// right to the table, no such table, another layout of it. Then the extension says what is wrong, if anything is.
+fn finish(
+    result: Result<Rows, Ended>,
+    connection: Box<dyn Connection>,
+) -> Result<Option<Rows>, Fault> {
+    match result {
+        // Class 57: somebody has stopped it.
+        Err(Ended::Failed(SqlError::Server {
+            fatal: false, code, ..
+        })) if !code.starts_with("57") => {
+            connection.release();
+            // The table has gone with its collection.
+            Ok((code == "42P01").then(Rows::default))
+        }
+        result => {
+            let (rows, connection) = settle(result, connection)?;
+            connection.release();
+            Ok(Some(rows))
+        }
+    }
+}
+
+fn number(rows: &Rows) -> Option<i64> {
+    let bytes = rows.get(0, 0)?;
+    bytes.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// The `_id`, if nothing but the document of this one is wanted.
+fn wanted(body: &RawDocument) -> Option<RawBsonRef<'_>> {
+    let mut id = None;
+    for element in body {
+        let (key, value) = element.ok()?;
+        let fits = match key.as_str() {
+            "find" | "$db" | "lsid" | "$clusterTime" | "$readPreference" | "comment" => true,
+            "filter" if id.is_none() => {
+                id = Some(only_id(value)?);
+                true
+            }
+            "limit" => whole(value, 0),
+            "batchSize" => whole(value, 1),
+            "maxTimeMS" => whole(value, 0),
+            "singleBatch" => matches!(value, RawBsonRef::Boolean(_)),
+            "readConcern" => settled(value),
+            _ => false,
+        };
+        if !fits {
+            return None;
+        }
+    }
+    id
+}
+
+/// The value in `{ _id: value }` or `{ _id: { $eq: value } }`.
+fn only_id(filter: RawBsonRef<'_>) -> Option<RawBsonRef<'_>> {
+    match only(filter, "_id")? {
+        value @ RawBsonRef::Document(_) => only(value, "$eq").filter(is_plain),
+        value => Some(value).filter(is_plain),
+    }
+}
+
+/// The value of a document's only field, if it has this name.
+fn only<'a>(document: RawBsonRef<'a>, name: &str) -> Option<RawBsonRef<'a>> {
+    let mut fields = document.as_document()?.into_iter();
+    let (key, value) = fields.next()?.ok()?;
+    (key.as_str() == name && fields.next().is_none()).then_some(value)
+}
+
+/// Whether a value in a filter means itself, and is compared with keys as a whole.
+fn is_plain(value: &RawBsonRef<'_>) -> bool {
+    matches!(
+        value,
+        RawBsonRef::ObjectId(_)
+            | RawBsonRef::String(_)
+            | RawBsonRef::Int32(_)
+            | RawBsonRef::Int64(_)
+            | RawBsonRef::Double(_)
+            | RawBsonRef::DateTime(_)
+            | RawBsonRef::Binary(_)
+            | RawBsonRef::Boolean(_)
+    )
+}
+
+/// Whether a number is whole, and not under `least` nor over what MongoDB takes.
+fn whole(value: RawBsonRef<'_>, least: i64) -> bool {
+    let number = match value {
+        RawBsonRef::Int32(number) => i64::from(number),
+        RawBsonRef::Int64(number) => number,
+        _ => return false,
+    };
+    (least..=i64::from(i32::MAX)).contains(&number)
+}
+
+/// Whether a read concern asks for no more than what is committed.
+fn settled(value: RawBsonRef<'_>) -> bool {
+    let level = only(value, "level").and_then(RawBsonRef::as_str);
+    matches!(level, Some("local" | "majority"))
+}
+
+/// The answer to a find, as the extension gives it.
+fn page(place: &Place, found: Option<&[u8]>) -> Result<Reply, Fault> {
+    let mut batch = RawArrayBuf::new();
+    if let Some(found) = found {
+        let found = document::document(found)
+            .map_err(|_| Fault::new(known::INTERNAL_ERROR, "the database gave no document"))?;
+        batch.push(RawBsonRef::Document(found));
+    }
+    let cursor = rawdoc! {
+        "id": 0_i64,
+        "ns": format!("{}.{}", place.database, place.collection),
+        "firstBatch": batch,
+    };
+    Ok(Reply::Document(rawdoc! { "cursor": cursor, "ok": 1.0 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_look_ups_by_id_are_taken() {
+        let taken = |body: RawDocumentBuf| wanted(&body).is_some();
+        assert!(taken(
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "limit": 1, "singleBatch": true, "$db": "d" }
+        ));
+        assert!(taken(
+            rawdoc! { "find": "c", "filter": { "_id": { "$eq": "x" } } }
+        ));
+        assert!(taken(
+            rawdoc! { "find": "c", "filter": { "_id": 1.5 }, "readConcern": { "level": "majority" } }
+        ));
+        for other in [
+            rawdoc! { "find": "c" },
+            rawdoc! { "find": "c", "filter": {} },
+            rawdoc! { "find": "c", "filter": { "a": 1 } },
+            rawdoc! { "find": "c", "filter": { "_id": 1, "a": 1 } },
+            rawdoc! { "find": "c", "filter": { "_id": { "$gt": 1 } } },
+            rawdoc! { "find": "c", "filter": { "_id": { "$eq": 1, "$lt": 2 } } },
+            rawdoc! { "find": "c", "filter": { "_id": { "$eq": { "a": 1 } } } },
+            rawdoc! { "find": "c", "filter": { "_id": {} } },
+            rawdoc! { "find": "c", "filter": { "_id": [1] } },
+            rawdoc! { "find": "c", "filter": { "_id": null } },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "filter": { "_id": 2 } },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "limit": -1 },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "limit": 1.0 },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "batchSize": 0 },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "projection": { "a": 1 } },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "skip": 0 },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "readConcern": { "level": "linearizable" } },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "readConcern": { "afterClusterTime": 1 } },
+            rawdoc! { "find": "c", "filter": { "_id": 1 }, "txnNumber": 1_i64, "autocommit": false },
+        ] {
+            assert!(!taken(other.clone()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_looks_as_the_extension_writes_it() {
+        let place = Place {
+            user: "ann".into(),
+            database: "library".to_owned(),
+            collection: "books".to_owned(),
+        };
+        let found = rawdoc! { "_id": 1, "a": "b" };
+        let reply = page(&place, Some(found.as_bytes())).unwrap();
+        let expected = rawdoc! {
+            "cursor": { "id": 0_i64, "ns": "library.books", "firstBatch": [{ "_id": 1, "a": "b" }] },
+            "ok": 1.0,
+        };
+        assert_eq!(reply.document().unwrap(), &*expected);
+        let none = page(&place, None).unwrap();
+        let cursor = none.document().unwrap().get_document("cursor").unwrap();
+        assert!(cursor.get_array("firstBatch").unwrap().is_empty());
+        assert!(page(&place, Some(b"no document")).is_err());
+    }
+}
