@@ -40,10 +40,10 @@ const MOST: usize = 10_000;
 
 /// A collection as one user sees it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Place {
-    user: Arc<str>,
-    database: String,
-    collection: String,
+pub(crate) struct Place {
+    pub(crate) user: Arc<str>,
+    pub(crate) database: String,
+    pub(crate) collection: String,
 }
 
 /// What is known of indexes.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use twinport_core::sql::Made;
 
+use crate::catalogs::Place;
+
 /// How long it is believed whether a collection can be read so.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -25,14 +27,6 @@ pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id \
      AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL \
      AND pg_catalog.pg_relation_size(pg_catalog.to_regclass( \
          pg_catalog.concat('documentdb_data.documents_', c.collection_id))) >= 131072";
-
-/// A collection as one user sees it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
-    pub(crate) user: Arc<str>,
-    pub(crate) database: String,
-    pub(crate) collection: String,
-}
 
 /// How to read a collection.
 #[derive(Clone)]

@@ -33,33 +33,33 @@ pub(crate) struct Write {
 
 pub(crate) const INSERT: Write = Write {
     plain: "SELECT p_result, p_success FROM documentdb_api.insert($1, $2, $3)",
-    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.insert($1, $2, $3)) \
-         INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success",
+    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $4, p_result::bytea, p_success FROM documentdb_api.insert($1, $2, $3) \
+         RETURNING result, success",
     numbered: "SELECT p_result, p_success \
          FROM documentdb_api.insert($1, $2, $3, pg_catalog.encode($4, 'hex'))",
 };
 pub(crate) const UPDATE: Write = Write {
     plain: "SELECT p_result, p_success FROM documentdb_api.update($1, $2, $3)",
-    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.update($1, $2, $3)) \
-         INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success",
+    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $4, p_result::bytea, p_success FROM documentdb_api.update($1, $2, $3) \
+         RETURNING result, success",
     numbered: "SELECT p_result, p_success \
          FROM documentdb_api.update($1, $2, $3, pg_catalog.encode($4, 'hex'))",
 };
 pub(crate) const DELETE: Write = Write {
     plain: "SELECT p_result, p_success FROM documentdb_api.delete($1, $2, $3)",
-    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.delete($1, $2, $3)) \
-         INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $4, p_result::bytea, p_success FROM done RETURNING result, success",
+    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $4, p_result::bytea, p_success FROM documentdb_api.delete($1, $2, $3) \
+         RETURNING result, success",
     numbered: "SELECT p_result, p_success \
          FROM documentdb_api.delete($1, $2, $3, pg_catalog.encode($4, 'hex'))",
 };
 pub(crate) const FIND_AND_MODIFY: Write = Write {
     plain: "SELECT p_result, p_success FROM documentdb_api.find_and_modify($1, $2)",
-    recorded: "WITH done AS MATERIALIZED (SELECT * FROM documentdb_api.find_and_modify($1, $2)) \
-         INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $3, p_result::bytea, p_success FROM done RETURNING result, success",
+    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
+         SELECT $3, p_result::bytea, p_success FROM documentdb_api.find_and_modify($1, $2) \
+         RETURNING result, success",
     numbered: "SELECT p_result, p_success \
          FROM documentdb_api.find_and_modify($1, $2, pg_catalog.encode($3, 'hex'))",
 };

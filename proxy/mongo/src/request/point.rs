@@ -1,5 +1,5 @@
-//! A `find` of one document by its `_id`, straight from the collection's table: the extension takes twice as long
-//! to say the same.
+//! A `find` of one document by its `_id`, straight from the collection's table: by the extension it costs the server
+//! half as much again.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 use twinport_wire::mongo::document;
 
 use super::{Context, Ended, Place as Standing, settle, within_bound_sql};
+use crate::catalogs::Place;
 use crate::fault::{Fault, known};
-use crate::points::{FIND_TABLE, Place, Table, Way};
+use crate::points::{FIND_TABLE, Table, Way};
 use crate::reply::Reply;
 
 /// Answers a find that is nothing but such a look-up; `None` if it is more, or can't be answered so.
