@@ -101,6 +101,12 @@ impl Backend {
             .await
     }
 
+    /// The user whose clients alone the pool of `user` serves; `None` if it serves all, as the database's URL names
+    /// who works for them.
+    pub fn sole<'a>(&self, user: &'a str) -> Option<&'a str> {
+        self.settings.upstream.user.is_none().then_some(user)
+    }
+
     /// What was told to a client of the same startup settings before.
     pub fn greeting(&self, baseline: &Overrides) -> Option<Greeting> {
         self.greetings.lock().get(&greeting_key(baseline)).cloned()

@@ -40,7 +40,7 @@ pub(super) fn render(wings: &Wings, drain: &Drain) -> String {
         .list()
         .into_iter()
         .map(|(user, pool)| Seen {
-            clients: tally.pool(pool.connector().database(), &user),
+            clients: tally.pool(pool.connector().database(), pool.connector().sole(&user)),
             servers: pool.census(),
             user,
             pool,

@@ -55,11 +55,17 @@ impl Tally {
         Self(tally)
     }
 
-    /// The clients of one pool.
+    /// The clients of one pool: those of a user, or, where the pool serves all users of the database, of `None`.
     #[must_use]
-    pub fn pool(&self, database: &str, user: &str) -> Counts {
-        let found = self.0.get(database).and_then(|users| users.get(user));
-        found.copied().unwrap_or_default()
+    pub fn pool(&self, database: &str, user: Option<&str>) -> Counts {
+        let users = self.0.get(database).into_iter().flatten();
+        let theirs = users.filter(|(name, _)| user.is_none_or(|user| user == *name));
+        theirs.fold(Counts::default(), |sum, (_, counts)| Counts {
+            active: sum.active + counts.active,
+            waiting: sum.waiting + counts.waiting,
+            idle: sum.idle + counts.idle,
+            pinned: sum.pinned + counts.pinned,
+        })
     }
 
     /// How many clients a database has.
@@ -113,8 +119,15 @@ mod tests {
             idle: 0,
             pinned: 1,
         };
-        assert_eq!(tally.pool("app", "alice"), expected);
-        assert_eq!(tally.pool("app", "bob"), Counts::default());
-        assert_eq!((tally.database("app"), tally.user("alice")), (2, 3));
+        assert_eq!(tally.pool("app", Some("alice")), expected);
+        assert_eq!(tally.pool("app", Some("bob")), Counts::default());
+        let _other = enter("bob", "app");
+        let tally = Tally::of([&clients]);
+        let all = Counts {
+            idle: 1,
+            ..expected
+        };
+        assert_eq!(tally.pool("app", None), all);
+        assert_eq!((tally.database("app"), tally.user("alice")), (3, 3));
     }
 }

@@ -34,7 +34,7 @@ pub(super) const POOLS: &[Heading] = &[
 pub(super) fn pools(wing: &Wing) -> Rows {
     let tally = wing.tally();
     let own = wing.pools.list().into_iter().map(move |(user, pool)| {
-        let counts = tally.pool(pool.connector().database(), &user);
+        let counts = tally.pool(pool.connector().database(), pool.connector().sole(&user));
         pool_row(&user, &pool, counts, pool.census())
     });
     let others = wing.views().into_iter().flat_map(|view| view.pools());
