@@ -16,6 +16,6 @@ mod world;
 pub use address::{Address, Target};
 pub use eventually::eventually;
 pub use memory::resident;
-pub use port::Port;
+pub use port::{OPERATOR, Port};
 pub use suite::{Lacking, Suite, cache};
 pub use world::{PASSWORD, USER, World};

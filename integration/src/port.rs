@@ -12,6 +12,9 @@ use crate::{Address, PASSWORD, Target, USER, World};
 /// The database whose pool has a single connection.
 const SINGLE: &str = "single";
 
+/// Who may use the admin console of a proxy that asks for no proof.
+pub const OPERATOR: &str = "operator";
+
 /// A proxy that serves a world's library in transaction mode. Stop it with [`Port::stop`].
 pub struct Port {
     /// The server, for what tests look at from inside.
@@ -59,6 +62,8 @@ impl Port {
             [databases.library]
             url = "{library}"
             [users.{USER}]
+            [users.{OPERATOR}]
+            admin = true
             [admin]
             http = "off"
             [pool]

@@ -1,10 +1,16 @@
 //! What hurts users of poolers most, each as a test: state that leaks from one client to another,
 //! cancels that hit the wrong one, queries of dead clients, waits without end.
 
+#[path = "pooling/batch.rs"]
+mod batch;
 #[path = "pooling/flow.rs"]
 mod flow;
+#[path = "pooling/handles.rs"]
+mod handles;
 #[path = "pooling/lifecycle.rs"]
 mod lifecycle;
+#[path = "pooling/names.rs"]
+mod names;
 #[path = "pooling/raw.rs"]
 mod raw;
 #[path = "pooling/support.rs"]

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use twinport_wire::pg::backend::{self, Fields};
+use twinport_wire::pg::backend::{self, Columns, Fields, Values};
 use twinport_wire::pg::frame::Frame;
 use twinport_wire::pg::frontend::{self, Target, build};
 
@@ -15,6 +15,12 @@ pub(crate) struct Raw {
     key: Vec<u8>,
     /// What is sent next.
     pub(crate) out: Vec<u8>,
+    /// The rows that came, their values in text with bars between.
+    pub(crate) rows: Vec<String>,
+    /// The settings that the client was told of.
+    pub(crate) told: Vec<String>,
+    /// The columns' types of the results that were described.
+    pub(crate) types: Vec<u32>,
 }
 
 impl Raw {
@@ -30,6 +36,9 @@ impl Raw {
             inbound: Vec::new(),
             key: Vec::new(),
             out: Vec::new(),
+            rows: Vec::new(),
+            told: Vec::new(),
+            types: Vec::new(),
         };
         let mut startup = vec![0, 0, 0, 0, 0, 3, 0, 0];
         for word in words.iter().chain(&[""]) {
@@ -155,8 +164,16 @@ impl Raw {
                     let code = Fields::new(frame.body()).code().unwrap_or("?").to_owned();
                     tags.push_str(&format!("[{code}]"));
                 }
-                if tag == backend::BACKEND_KEY_DATA {
-                    self.key = frame.body().to_vec();
+                match tag {
+                    backend::BACKEND_KEY_DATA => self.key = frame.body().to_vec(),
+                    backend::DATA_ROW => self.rows.push(row(frame.body())?),
+                    backend::PARAMETER_STATUS => self.told.push(setting(frame.body())?),
+                    backend::ROW_DESCRIPTION => {
+                        for column in Columns::new(frame.body())? {
+                            self.types.push(column?.type_oid);
+                        }
+                    }
+                    _ => {}
                 }
                 self.inbound.drain(..len);
                 if Some(tag) == last {
@@ -175,4 +192,21 @@ impl Raw {
             }
         }
     }
+}
+
+fn row(body: &[u8]) -> Result<String> {
+    let mut texts = Vec::new();
+    for value in Values::new(body)? {
+        texts.push(String::from_utf8_lossy(value?.unwrap_or(b"NULL")).into_owned());
+    }
+    Ok(texts.join("|"))
+}
+
+fn setting(body: &[u8]) -> Result<String> {
+    let (name, value) = backend::parameter_status(body)?;
+    let (name, value) = (
+        String::from_utf8_lossy(name),
+        String::from_utf8_lossy(value),
+    );
+    Ok(format!("{name}={value}"))
 }

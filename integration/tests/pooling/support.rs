@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
-use twinport_integration::{Port, USER, World};
+use twinport_integration::{OPERATOR, Port, USER, World};
 
 use super::raw::Raw;
 
@@ -75,6 +75,13 @@ impl Scene {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE pid <> pg_backend_pid() AND usename = $1 AND query LIKE '%' || $2 || '%'";
         self.admin.query(sql, &[&USER, &word]).await?;
+        Ok(())
+    }
+
+    /// Has the proxy open its connections anew, as an operator would.
+    pub(crate) async fn reconnect(&self) -> Result<()> {
+        let mut console = Raw::connect(self.port.address.port, OPERATOR, "twinport").await?;
+        console.query("RECONNECT library").answer().await?;
         Ok(())
     }
 

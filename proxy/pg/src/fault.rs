@@ -40,6 +40,18 @@ impl Fault {
         }
     }
 
+    /// No statement has this name.
+    pub fn no_statement(name: &[u8]) -> Self {
+        if name.is_empty() {
+            return Self::error("26000", "unnamed prepared statement does not exist");
+        }
+        let name = String::from_utf8_lossy(name);
+        Self::error(
+            "26000",
+            format_args!("prepared statement \"{name}\" does not exist"),
+        )
+    }
+
     /// An error that ends the connection.
     pub fn fatal(code: &str, message: impl Display) -> Self {
         Self {

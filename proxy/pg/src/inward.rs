@@ -203,8 +203,12 @@ impl Held {
                 return Ok(answer.rows);
             };
             let outdated = is_outdated(&failure);
-            if (fresh && !answer.prepared) || outdated {
-                lease.prepared.pop(&key);
+            let unprepared = fresh && !answer.prepared;
+            if (unprepared || outdated)
+                && let Some(number) = lease.prepared.pop(&key)
+                && !unprepared
+            {
+                lease.unclosed.push(number);
             }
             if !(outdated && again) {
                 return Err(failure);
@@ -408,6 +412,8 @@ async fn tidy(mut lease: Lease<Backend>, busy: bool, bound: Duration) {
     let clean = async {
         let mut idle = false;
         if busy {
+            // What of the request was done before the cancel nobody looks at.
+            upstream.forget_prepared();
             if let Err(error) = target.server.cancel(target.pid, &target.secret).await {
                 tracing::warn!(%error, "cannot cancel what a client has left");
             }

@@ -21,6 +21,7 @@ pub mod parameters;
 mod pin;
 mod plan;
 pub mod pools;
+mod portals;
 mod replication;
 pub mod reply;
 mod request;

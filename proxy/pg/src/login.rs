@@ -19,10 +19,12 @@ use crate::handles::Handles;
 use crate::handshake::{self, Accepted, Login};
 use crate::parameters::{Overrides, Reported};
 use crate::pin::Pinned;
-use crate::pools::{Greeting, PgPool, greet};
+use crate::pools::{Greeting, PgPool};
+use crate::portals::Portals;
 use crate::reply::Replies;
 use crate::session::{Clock, Session};
 use crate::transaction::apply;
+use crate::upstream::ExchangeError;
 use crate::wing::Wing;
 use crate::{admin, replication};
 
@@ -144,7 +146,6 @@ async fn admit(wing: &Arc<Wing>, settings: &Settings, login: &Login) -> Result<A
     let greeting = if login.replication.is_some() {
         Greeting {
             reported: Arc::default(),
-            search_path: "".into(),
         }
     } else {
         greeting(&pool, &baseline).await.inspect_err(|fault| {
@@ -189,7 +190,9 @@ async fn greeting(pool: &Arc<PgPool>, baseline: &Arc<Overrides>) -> Result<Greet
         .map_err(|error| Fault::no_upstream(&error))?;
     let asked = async {
         apply(&mut lease, baseline).await?;
-        greet(&mut lease).await
+        Ok::<_, ExchangeError>(Greeting {
+            reported: Arc::clone(&lease.reported),
+        })
     };
     match asked.await {
         Ok(greeting) => {
@@ -229,18 +232,16 @@ impl Admitted {
             settings: Arc::clone(&self.baseline),
             baseline: self.baseline,
             reported: self.greeting.reported,
-            default_path: self.greeting.search_path,
-            path_now: None,
+            names_now: None,
             handles: Handles::default(),
-            local_portals: Vec::new(),
-            timed_portals: Vec::new(),
-            portal_fold: None,
+            portals: Portals::default(),
             held: None,
             replies: Replies::default(),
             refusing: None,
             pending,
             needed: 0,
             passing: 0,
+            stalled: false,
             to_upstream: Vec::new(),
             to_client,
             batch: Batch::default(),

@@ -9,11 +9,12 @@ use twinport_rewriter::scan::{Effects, scan};
 use twinport_rewriter::{Context, pg};
 
 use crate::catalogs::Loaded;
-use crate::execute::{Executes, executed};
+use crate::execute::{Executes, deallocated, executed};
 use crate::fault::Fault;
-use crate::request::deallocate;
+use crate::handles::Names;
+use crate::request::{NamesNow, Unready};
 use crate::session::{Session, Step};
-use crate::statement::{Folded, Local, Plan, Statement};
+use crate::statement::{Folded, Local, Plan, UpstreamName};
 
 /// What to do with a statement.
 pub(crate) enum Planned {
@@ -23,6 +24,8 @@ pub(crate) enum Planned {
     Plan(Plan),
     /// Something is needed before that can be said.
     Wait(Step),
+    /// An answer that is due decides.
+    Later,
 }
 
 /// Rewritten statements, by text and by what their names mean.
@@ -77,82 +80,109 @@ impl Session {
         }
         if effects.contains(Effects::DDL) && concerns_database(text) {
             self.wing.pools.let_go(text);
+            // It may set what its connections begin with.
+            self.pool.connector().forget_greetings();
         }
         if effects.contains(Effects::ANNOTATED) {
-            return self.annotated(text, types, effects.without(Effects::ANNOTATED));
+            let Ok(sql) = std::str::from_utf8(text) else {
+                return refused(
+                    &Fault::error("0A000", "an annotated statement must be encoded in UTF-8")
+                        .hint("Set client_encoding to UTF8, or leave the annotation out."),
+                );
+            };
+            return self.annotated(sql, types, effects.without(Effects::ANNOTATED));
         }
-        if let Some(local) = deallocate(text, effects)
-            && self.is_ours(&local)
-        {
-            return Planned::Plan(Plan {
-                text: text.into(),
-                types: types.into(),
-                local: Some(local),
-                ..Plan::default()
-            });
-        }
-        if let Some((name, at)) = executed(text, effects)
-            && let Some(statement) = self.executable(&name)
-        {
-            let inner = &statement.plan;
-            return Planned::Plan(Plan {
-                text: text.into(),
-                types: types.into(),
-                effects: effects.without(Effects::EXECUTE) | inner.effects,
-                timeout: inner.timeout,
-                json_tail: inner.json_tail,
-                executes: Some(Executes {
-                    statement,
-                    name: at,
-                }),
-                ..Plan::default()
-            });
+        if let Some(planned) = self.by_name(text, types, effects) {
+            return planned;
         }
         Planned::AsIs(effects.without(Effects::EXECUTE))
     }
 
-    /// What SQL runs by the name of a statement that was prepared by the protocol: rows that SQL asks for can go
-    /// anywhere, so that the server writes their JSON.
-    fn executable(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        let handle = self.handles.get(name)?;
-        match handle.statement.plan.alone() {
-            None => Some(Arc::clone(&handle.statement)),
-            Some(plan) => self.alone(name, plan, handle.described),
+    /// SQL that speaks of a statement which was prepared by the protocol; `None` if it does not.
+    fn by_name(&mut self, text: &[u8], types: &[u8], effects: Effects) -> Option<Planned> {
+        if let Some(local) = deallocated(text, effects) {
+            return self.deallocation(text, types, local);
         }
+        let execute = executed(text, effects)?;
+        let statement = match self.executable(&execute.name) {
+            Ok(Some(statement)) => statement,
+            Ok(None) if UpstreamName::is_ours(&execute.name) => {
+                return Some(refused(&Fault::no_statement(&execute.name)));
+            }
+            Ok(None) => return None,
+            Err(Unready::Wait(step)) => return Some(Planned::Wait(step)),
+            Err(Unready::Later) => return Some(Planned::Later),
+            Err(Unready::Refused(refusal)) => {
+                return Some(Planned::Plan(Plan {
+                    refusal: Some(refusal),
+                    ..Plan::default()
+                }));
+            }
+        };
+        let inner = &statement.plan;
+        Some(Planned::Plan(Plan {
+            text: text.into(),
+            types: types.into(),
+            effects: effects.without(Effects::EXECUTE) | inner.effects,
+            timeout: inner.timeout,
+            // What is explained has a plan for its result.
+            json_tail: if execute.explained {
+                0
+            } else {
+                inner.json_tail
+            },
+            executes: Some(Executes {
+                statement,
+                name: execute.name.into(),
+                at: execute.at,
+            }),
+            ..Plan::default()
+        }))
     }
 
-    /// Whether a DEALLOCATE speaks of statements that were prepared by the protocol, whose names we keep.
-    fn is_ours(&self, local: &Local) -> bool {
-        match local {
-            Local::Deallocate(name) => self.handles.get(name).is_some(),
-            Local::DeallocateAll => self.pinned.is_none(),
-        }
+    /// A DEALLOCATE of names that are kept here; `None` if the server has to do it.
+    fn deallocation(&self, text: &[u8], types: &[u8], local: Local) -> Option<Planned> {
+        let text = match &local {
+            Local::Deallocate(name) if self.replies.doubts_name(name) => {
+                return Some(Planned::Later);
+            }
+            Local::Deallocate(name) if self.handles.get(name).is_some() => Local::STAND_IN,
+            Local::Deallocate(name) if UpstreamName::is_ours(name) => {
+                return Some(refused(&Fault::no_statement(name)));
+            }
+            Local::Deallocate(_) => return None,
+            // What the session has prepared by SQL is the server's to drop, and other clients' is not: as long as
+            // there is none of the first, nothing has to be sent.
+            Local::DeallocateAll if self.has_state() || !self.replies.is_empty() => return None,
+            Local::DeallocateAll => text,
+        };
+        Some(Planned::Plan(Plan {
+            text: text.into(),
+            types: types.into(),
+            local: Some(local),
+            ..Plan::default()
+        }))
     }
 
-    fn annotated(&mut self, text: &[u8], types: &[u8], effects: Effects) -> Planned {
-        let refused = |fault: &Fault| {
-            Planned::Plan(Plan {
-                refusal: Some(fault.to_bytes().into()),
-                ..Plan::default()
-            })
-        };
-        let Ok(sql) = std::str::from_utf8(text) else {
-            return refused(
-                &Fault::error("0A000", "an annotated statement must be encoded in UTF-8")
-                    .hint("Set client_encoding to UTF8, or leave the annotation out."),
-            );
-        };
-        let path = match self.path_of_names() {
-            Ok(path) => path,
-            Err(Some(step)) => return Planned::Wait(step),
-            Err(None) => {
-                return refused(
-                    &Fault::error(
-                        "0A000",
-                        "an annotated statement can't be pipelined behind a SET in the same transaction",
-                    )
-                    .hint("Wait for the answer to the SET before sending the annotated statement."),
-                );
+    /// Whether the session may have state on its connection that can't be moved: statements prepared by SQL, say.
+    pub(crate) fn has_state(&self) -> bool {
+        let held = self.held.as_ref();
+        self.pinned.is_some()
+            || self.session_mode
+            || held.is_some_and(|held| held.effects.contains(Effects::STATE))
+    }
+
+    /// What an annotated statement becomes where names mean what they mean now.
+    pub(crate) fn annotated(&mut self, sql: &str, types: &[u8], effects: Effects) -> Planned {
+        let names = match self.names() {
+            Ok(names) => names.to_owned(),
+            Err(Unready::Wait(step)) => return Planned::Wait(step),
+            Err(Unready::Later) => return Planned::Later,
+            Err(Unready::Refused(refusal)) => {
+                return Planned::Plan(Plan {
+                    refusal: Some(refusal),
+                    ..Plan::default()
+                });
             }
         };
         if let Some(fault) = self.catalog_fault.take() {
@@ -161,7 +191,7 @@ impl Session {
         let Some(loaded) = self.pool.connector().catalog.current() else {
             return Planned::Wait(Step::Catalog);
         };
-        match &*self.rewrite(sql, path, &loaded) {
+        match &*self.rewrite(sql, &names, &loaded) {
             Outcome::Refused(fault) => refused(fault),
             Outcome::Rewritten {
                 text: made,
@@ -175,15 +205,16 @@ impl Session {
                 timeout: *timeout,
                 json_tail: *json_tail,
                 fold: fold.clone(),
-                rewritten: **made != *text,
+                rewritten: **made != *sql.as_bytes(),
+                source: Some(sql.into()),
                 ..Plan::default()
             }),
         }
     }
 
-    fn rewrite(&self, sql: &str, path: Arc<str>, loaded: &Loaded) -> Arc<Outcome> {
+    fn rewrite(&self, sql: &str, names: &Names, loaded: &Loaded) -> Arc<Outcome> {
         let conforming = self.reported.get("standard_conforming_strings") != Some("off");
-        let schemas = schemas(&path, self.names_user());
+        let schemas = schemas(&names.path, &names.user);
         let key = RewriteKey {
             catalog: loaded.version,
             path: schemas.join(",").into(),
@@ -224,27 +255,48 @@ impl Session {
             .unwrap_or_else(|| self.pool.connector().user())
     }
 
-    /// The search path as it is now; otherwise what has to be done to know it, if anything can be.
-    fn path_of_names(&self) -> Result<Arc<str>, Option<Step>> {
-        let changed = self
-            .held
-            .as_ref()
-            .is_some_and(|held| held.effects.intersects(Effects::SETTINGS | Effects::LOCAL));
-        if changed {
-            let at_rest =
-                self.replies.is_empty() && !self.replies.unsynced && self.to_upstream.is_empty();
-            return match &self.path_now {
-                Some(path) => Ok(Arc::clone(path)),
-                None if at_rest => Err(Some(Step::SearchPath)),
-                None => Err(None),
-            };
+    /// What names mean now; otherwise what has to be done to know it, if anything can be.
+    pub(crate) fn names(&self) -> Result<NamesNow<'_>, Unready> {
+        let held = self.held.as_ref();
+        let changed =
+            held.is_some_and(|held| held.effects.intersects(Effects::SETTINGS | Effects::LOCAL));
+        if !changed {
+            let path = self
+                .settings
+                .get("search_path")
+                .or_else(|| self.reported.get("search_path"))
+                .or_else(|| held.and_then(|held| held.upstream.search_path.as_deref()));
+            return Ok(NamesNow {
+                path: path.unwrap_or_default(),
+                user: self.names_user(),
+            });
         }
-        Ok(self
-            .settings
-            .get("search_path")
-            .or_else(|| self.reported.get("search_path"))
-            .map_or_else(|| Arc::clone(&self.default_path), Arc::from))
+        // An answer that is due may be to the end of the transaction.
+        if self.replies.ready_due() > 0 {
+            return Err(Unready::Later);
+        }
+        if let Some(Names { path, user }) = &self.names_now {
+            return Ok(NamesNow { path, user });
+        }
+        let at_rest =
+            self.replies.is_empty() && !self.replies.unsynced && self.to_upstream.is_empty();
+        if at_rest {
+            return Err(Unready::Wait(Step::SearchPath));
+        }
+        let fault = Fault::error(
+            "0A000",
+            "an annotated statement can't be pipelined behind a SET in the same transaction",
+        )
+        .hint("Wait for the answer to the SET before sending the annotated statement.");
+        Err(Unready::Refused(fault.to_bytes().into()))
     }
+}
+
+fn refused(fault: &Fault) -> Planned {
+    Planned::Plan(Plan {
+        refusal: Some(fault.to_bytes().into()),
+        ..Plan::default()
+    })
 }
 
 /// Carries out a statement's directives, with the JSON written by the server and, if that can be, here.

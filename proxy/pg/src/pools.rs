@@ -17,7 +17,7 @@ use crate::connect::{ConnectError, Connected};
 use crate::parameters::{Overrides, Reported};
 use crate::server::Server;
 use crate::transaction::bounded;
-use crate::upstream::{ExchangeError, Upstream};
+use crate::upstream::Upstream;
 
 /// A pool of this wing.
 pub type PgPool = Pool<Backend>;
@@ -33,7 +33,7 @@ pub struct Backend {
     credentials: Mutex<Credentials>,
     /// What is known of the schema.
     pub(crate) catalog: Arc<Entry>,
-    greetings: Mutex<HashMap<Vec<(String, String)>, Greeting>>,
+    greetings: Mutex<Greetings>,
     stats: Arc<PoolStats>,
     connections: Arc<Registry>,
 }
@@ -43,8 +43,14 @@ pub struct Backend {
 pub struct Greeting {
     /// Its ParameterStatus messages.
     pub reported: Arc<Reported>,
-    /// The search path that it begins with.
-    pub search_path: Arc<str>,
+}
+
+/// What clients were told, by the settings that they asked for.
+#[derive(Default)]
+struct Greetings {
+    known: HashMap<Vec<(String, String)>, Greeting>,
+    /// What the newest connection began with.
+    defaults: Arc<Reported>,
 }
 
 /// So many combinations of startup settings are remembered for each pool.
@@ -109,16 +115,32 @@ impl Backend {
 
     /// What was told to a client of the same startup settings before.
     pub fn greeting(&self, baseline: &Overrides) -> Option<Greeting> {
-        self.greetings.lock().get(&greeting_key(baseline)).cloned()
+        let key = greeting_key(baseline);
+        self.greetings.lock().known.get(&key).cloned()
     }
 
     /// Remembers what a client was told.
     pub fn remember(&self, baseline: &Overrides, greeting: Greeting) {
-        let mut greetings = self.greetings.lock();
-        if greetings.len() >= GREETINGS {
-            greetings.clear();
+        let known = &mut self.greetings.lock().known;
+        if known.len() >= GREETINGS {
+            known.clear();
         }
-        greetings.insert(greeting_key(baseline), greeting);
+        known.insert(greeting_key(baseline), greeting);
+    }
+
+    /// Forgets what clients were told: whoever comes is told what is true by then.
+    pub fn forget_greetings(&self) {
+        self.greetings.lock().known.clear();
+    }
+
+    /// Notes what a fresh connection begins with: if that is not what the last one began with, a role or the
+    /// database was altered.
+    fn note_defaults(&self, reported: &Arc<Reported>) {
+        let mut greetings = self.greetings.lock();
+        if greetings.defaults != *reported {
+            greetings.known.clear();
+            greetings.defaults = Arc::clone(reported);
+        }
     }
 }
 
@@ -150,6 +172,10 @@ impl Connect for Backend {
         let reported = Reported::from_pairs(connected.parameters);
         let mut upstream = Upstream::new(connected.stream, reported, target);
         upstream.inbound = connected.leftover;
+        if upstream.reported.get("search_path").is_none() {
+            upstream.search_path = ask_search_path(&mut upstream).await;
+        }
+        self.note_defaults(&upstream.reported);
         upstream.registered = Some(self.connections.enter(Opened {
             id: upstream.id,
             database: self.settings.name.clone(),
@@ -372,19 +398,12 @@ impl Pools {
     }
 }
 
-/// Asks a connection for what a client is told at login.
-pub(crate) async fn greet(upstream: &mut Upstream) -> Result<Greeting, ExchangeError> {
-    let rows = bounded(upstream.run("SELECT pg_catalog.current_setting('search_path')")).await?;
-    let search_path = rows
-        .into_iter()
-        .flatten()
-        .next()
-        .flatten()
-        .unwrap_or_default();
-    Ok(Greeting {
-        reported: Arc::clone(&upstream.reported),
-        search_path: search_path.into(),
-    })
+/// Asks a fresh connection for the search path that it begins with: a role's or a database's may be altered at any
+/// time, and then some connections of a pool have one and some the other.
+async fn ask_search_path(upstream: &mut Upstream) -> Option<Box<str>> {
+    let sql = "SELECT pg_catalog.current_setting('search_path')";
+    let rows = bounded(upstream.run(sql)).await.ok()?;
+    Some(rows.into_iter().flatten().next()??.into())
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 
 mod due;
 mod expect;
+mod failure;
+mod notes;
 mod rows;
+mod turn;
 mod walk;
 
-pub use due::Timed;
-pub use expect::{Bound, Expect};
+pub use expect::{Bound, Drops, Expect};
+pub use turn::Timed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +21,10 @@ use std::sync::Arc;
 use twinport_wire::pg::backend::{self, Fields, Status};
 use twinport_wire::pg::frame::{self, Frame};
 
-use crate::statement::Statement;
-use crate::upstream::Upstream;
+use crate::handles::{Change, Described};
+use crate::statement::{Local, Statement};
+use crate::upstream::{PreparedKey, Upstream};
+use due::Due;
 use rows::{Folding, Rows};
 use walk::{Walk, describe_json, streams};
 
@@ -45,12 +50,25 @@ pub enum Event {
     TooLarge,
 }
 
+/// What the answers say about the session's prepared statements.
+#[derive(Debug)]
+pub enum Settled {
+    /// A change never came about.
+    Undone(Change),
+    /// What was to be done here is due.
+    Local(Local),
+    /// The server has dropped all that have names.
+    Cleared,
+}
+
 /// The state of the answers.
 #[derive(Debug)]
 pub struct Replies {
-    queue: VecDeque<Expect>,
+    due: Due,
     /// Bytes of the current frame that are still to come and go straight on.
     passing: usize,
+    /// Whether they don't go on after all: they answer a question of our own.
+    hiding: bool,
     /// There once a request of this lease has rows to fold.
     folding: Option<Box<Folding>>,
     /// What the last ReadyForQuery said.
@@ -66,15 +84,14 @@ pub struct Replies {
     pub errors: usize,
     /// Whether the client got something of the current batch.
     begun: bool,
-    last_bound: Option<Bound>,
     /// Whether a batch has begun whose Sync has not been sent.
     pub unsynced: bool,
     /// Whether the server was told to send the answers to all that it has been sent, and need not wait for the Sync.
     pub flushed: bool,
     /// Statements whose result the client has been told of since the session last looked.
-    pub described: Vec<u64>,
-    /// Names whose Parse came to nothing since the session last looked.
-    pub failed_names: Vec<Box<[u8]>>,
+    pub described: Vec<Described>,
+    /// What became of the session's prepared statements since it last looked, in order.
+    pub settled: Vec<Settled>,
     /// The statement of the last [`Event::Stale`].
     pub stale: Option<Arc<Statement>>,
     /// Statements whose result type changed under a client that knows it: whoever prepares the text again must
@@ -87,8 +104,9 @@ pub struct Replies {
 impl Default for Replies {
     fn default() -> Self {
         Self {
-            queue: VecDeque::new(),
+            due: Due::default(),
             passing: 0,
+            hiding: false,
             folding: None,
             status: Status::Idle,
             copy_in: false,
@@ -96,11 +114,10 @@ impl Default for Replies {
             ready: 0,
             errors: 0,
             begun: false,
-            last_bound: None,
             unsynced: false,
             flushed: false,
             described: Vec::new(),
-            failed_names: Vec::new(),
+            settled: Vec::new(),
             stale: None,
             outdated: Vec::new(),
             timed_out: None,
@@ -111,67 +128,77 @@ impl Default for Replies {
 impl Replies {
     /// Notes an answer that is due.
     pub fn push(&mut self, expect: Expect) {
-        if !matches!(expect, Expect::Own(_) | Expect::CopyEnd) {
+        if !matches!(expect, Expect::Closed(_) | Expect::CopyEnd) {
             self.unsynced = !expect.ends_with_ready();
             self.flushed = false;
-        }
-        if let Expect::Bind(bound) = &expect {
-            self.last_bound.clone_from(bound);
         }
         if self.folding.is_none() && expect.fold().is_some() {
             self.folding = Some(Box::default());
         }
         self.skipping = false;
-        self.queue.push_back(expect);
+        self.due.push(expect);
     }
 
-    /// The statement that was bound last.
-    pub fn last_bound(&self) -> Option<Bound> {
-        self.last_bound.clone()
+    /// Whether it depends on an answer that is due what a name stands for.
+    pub fn doubts_name(&self, name: &[u8]) -> bool {
+        !self.due.is_empty() && (self.due.is_blocking() || self.due.doubts_name(name))
+    }
+
+    /// Whether it depends on the answer to an earlier batch that this is prepared.
+    pub fn doubts_key(&self, key: PreparedKey) -> bool {
+        self.due.doubts_key(key)
+    }
+
+    /// Whether the client is about to be told of the columns of this.
+    pub fn describes(&self, key: PreparedKey) -> bool {
+        let mut due = self.due.iter();
+        due.any(|expect| matches!(expect, Expect::Describe(Some(bound)) if bound.key == key))
     }
 
     /// Whether the client has got half a frame.
     pub fn is_mid_frame(&self) -> bool {
-        self.passing > 0
+        self.passing > 0 && !self.hiding
     }
 
-    /// Forgets everything that is due.
-    pub fn clear(&mut self) {
-        let queue = self.end();
-        self.begin(queue);
+    /// Forgets everything that is due: nobody will read it. What the session has to undo, in order.
+    pub fn abandon(&mut self, upstream: Option<&mut Upstream>) -> Vec<Change> {
+        let changes = self.due.abandon(upstream);
+        let room = self.end();
+        self.begin(room);
+        changes
     }
 
     /// Takes the room for what will be due.
-    pub fn begin(&mut self, queue: VecDeque<Expect>) {
-        self.queue = queue;
+    pub fn begin(&mut self, room: VecDeque<Expect>) {
+        self.due = Due::with_room(room);
     }
 
     /// Forgets everything that is due and gives the room for it back.
     pub fn end(&mut self) -> VecDeque<Expect> {
-        let mut queue = std::mem::take(&mut self.queue);
-        queue.clear();
+        let room = std::mem::take(&mut self.due).into_room();
         *self = Self {
             status: self.status,
             ..Self::default()
         };
-        queue
+        room
     }
 
     /// Puts out answers of our own that stand first and have nothing before them to wait for.
     pub fn flush_own(&mut self, out: &mut Vec<u8>) {
         while let Some(own) = self.pop_own() {
-            out.extend_from_slice(&own);
+            out.extend_from_slice(own);
         }
     }
 
-    fn pop_own(&mut self) -> Option<Box<[u8]>> {
-        let own = match self.queue.front_mut()? {
-            Expect::Own(bytes) => std::mem::take(bytes),
-            Expect::Parsed(_) => PARSE_COMPLETE.into(),
-            Expect::CopyEnd => Box::default(),
-            _ => return None,
+    fn pop_own(&mut self) -> Option<&'static [u8]> {
+        if !self.due.front()?.is_own() {
+            return None;
+        }
+        let own = match self.due.pop()? {
+            Expect::CopyEnd => &[],
+            Expect::Parsed(_) => PARSE_COMPLETE,
+            _ => CLOSE_COMPLETE,
         };
-        self.queue.pop_front();
         self.begun |= !own.is_empty();
         Some(own)
     }
@@ -220,10 +247,15 @@ impl Replies {
             if self.passing > 0 {
                 let now = self.passing.min(walk.rest().len());
                 self.passing -= now;
-                walk.at += now;
+                if self.hiding {
+                    walk.skip(now);
+                } else {
+                    walk.at += now;
+                }
                 if self.passing > 0 {
                     return Ok(None);
                 }
+                self.hiding = false;
             }
             if self.folding.is_some() {
                 match self.fold_rows(walk)? {
@@ -236,10 +268,12 @@ impl Replies {
             let Some(header) = frame::peek(rest)? else {
                 return Ok(None);
             };
-            let ours = matches!(self.queue.front(), Some(Expect::Ours));
+            let ours = matches!(self.due.front(), Some(Expect::Ours));
             if streams(header.tag) && !ours {
                 self.own_before(walk);
-                self.begun = true;
+                self.hiding = header.tag == backend::PARAMETER_DESCRIPTION
+                    && matches!(self.due.front(), Some(Expect::Columns(_)));
+                self.begun |= !self.hiding;
                 self.passing = header.len;
                 continue;
             }
@@ -267,7 +301,9 @@ impl Replies {
     /// Notes a frame that means something but is too large to be held: it goes on as it is.
     fn large(&mut self, tag: u8, walk: &mut Walk<'_>, upstream: &mut Upstream) {
         match tag {
-            backend::ROW_DESCRIPTION => self.note_description(walk),
+            backend::ROW_DESCRIPTION => {
+                self.note_description(walk, None);
+            }
             backend::ERROR_RESPONSE => {
                 self.own_before(walk);
                 self.errors += 1;
@@ -292,7 +328,7 @@ impl Replies {
             }
             backend::READY_FOR_QUERY => {
                 self.status = backend::ready_for_query(frame.body())?;
-                self.queue.pop_front();
+                self.due.pop();
             }
             _ => {}
         }
@@ -315,37 +351,24 @@ impl Replies {
             backend::READY_FOR_QUERY => {
                 self.own_before(walk);
                 self.status = backend::ready_for_query(frame.body())?;
-                shown = !matches!(self.queue.pop_front(), Some(Expect::Sync { shown: false }));
+                shown = !matches!(self.due.pop(), Some(Expect::Sync { shown: false }));
                 self.copy_in = false;
                 self.begun = false;
                 self.ready += usize::from(shown);
             }
-            backend::PARSE_COMPLETE => {
+            backend::PARSE_COMPLETE | backend::BIND_COMPLETE | backend::CLOSE_COMPLETE => {
                 self.own_before(walk);
-                if let Some(Expect::Parse { name, .. }) = self.queue.front() {
-                    shown = name.is_some();
-                    self.queue.pop_front();
-                }
-            }
-            backend::CLOSE_COMPLETE => {
-                self.own_before(walk);
-                if let Some(Expect::Close | Expect::CloseOurs(_)) = self.queue.front() {
-                    shown = matches!(self.queue.pop_front(), Some(Expect::Close));
-                }
-            }
-            backend::BIND_COMPLETE => {
-                self.own_before(walk);
-                if let Some(Expect::Bind(_)) = self.queue.front() {
-                    self.queue.pop_front();
-                }
+                shown = self.complete(frame.tag);
             }
             backend::ROW_DESCRIPTION => {
                 self.own_before(walk);
-                let json_tail = self.queue.front().map_or(0, Expect::json_tail);
-                self.note_description(walk);
-                if json_tail > 0 {
+                let json_tail = self.due.front().map_or(0, Expect::json_tail);
+                let patched = (json_tail > 0).then(|| describe_json(frame.bytes, json_tail));
+                shown =
+                    self.note_description(walk, Some(patched.as_deref().unwrap_or(frame.bytes)));
+                if let Some(patched) = patched.filter(|_| shown) {
                     self.begun = true;
-                    walk.replace(frame.bytes.len(), &describe_json(frame.bytes, json_tail));
+                    walk.replace(frame.bytes.len(), &patched);
                     return Ok(None);
                 }
             }
@@ -356,12 +379,17 @@ impl Replies {
                     return Ok(None);
                 }
             }
-            backend::NO_DATA => self.note_description(walk),
+            backend::NO_DATA => shown = self.note_description(walk, Some(frame.bytes)),
             backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
                 self.own_before(walk);
-                if let Some(Expect::Execute { .. }) = self.queue.front() {
-                    self.queue.pop_front();
+                let replaced = self.note_completion(&frame, walk, upstream);
+                if let Some(Expect::Execute { .. }) = self.due.front() {
+                    self.due.pop();
                     self.copy_in = false;
+                }
+                if replaced {
+                    self.begun = true;
+                    return Ok(None);
                 }
             }
             backend::COPY_IN | backend::COPY_BOTH => {
@@ -382,97 +410,25 @@ impl Replies {
         Ok(None)
     }
 
-    /// Notes RowDescription or NoData.
-    fn note_description(&mut self, walk: &mut Walk<'_>) {
-        self.own_before(walk);
-        if let Some(Expect::Describe(bound)) = self.queue.front() {
-            self.described
-                .extend(bound.as_ref().map(|bound| bound.statement.id));
-            self.queue.pop_front();
-        }
-    }
-
-    fn error(
-        &mut self,
-        frame: Frame<'_>,
-        walk: &mut Walk<'_>,
-        upstream: &mut Upstream,
-        retry: bool,
-    ) -> Option<Event> {
-        let fields = Fields::new(frame.body());
-        if is_last_word(&fields) {
-            walk.skip(frame.bytes.len());
-            return Some(Event::Fatal(frame.bytes.to_vec()));
-        }
-        self.errors += 1;
-        self.copy_in = false;
-        if is_stale(&fields)
-            && let Some(bound) = self.failing().cloned()
-        {
-            // A client that knows the columns must hear of it; any other gets a fresh plan without noticing.
-            if retry && !bound.described && !self.begun && self.ready_due() == 1 {
-                self.stale = Some(bound.statement);
-                walk.skip(frame.bytes.len());
-                return Some(Event::Stale);
-            }
-            self.outdated.push(bound.statement);
-        }
-        self.own_before(walk);
-        let timed = self.timed();
-        let mut replacement = None;
-        if let Some(Expect::Query { refusal, .. } | Expect::Parse { refusal, .. }) =
-            self.queue.front_mut()
-        {
-            replacement = refusal.take();
-        }
-        if fields.code() == Some("57014")
-            && timed == Timed::Next
-            && let Some(own) = self.timed_out.take()
-        {
-            replacement = Some(own);
-        }
-        self.skip_to_ready(upstream);
-        match replacement {
-            Some(own) => walk.replace(frame.bytes.len(), &own),
-            None => walk.at += frame.bytes.len(),
-        }
-        None
-    }
-
-    /// The server skips what comes before the next Sync: none of it is answered, or has happened.
-    fn skip_to_ready(&mut self, upstream: &mut Upstream) {
-        if self.queue.front().is_some_and(Expect::ends_with_ready) {
-            return;
-        }
-        loop {
-            // A Query in the middle of a batch is passed over, too.
-            if let Some(Expect::Sync { .. }) = self.queue.front() {
-                return;
-            }
-            match self.queue.pop_front() {
-                None => break,
-                Some(Expect::Parse { key, name, .. }) => {
-                    if upstream.unnamed == Some(key) {
-                        upstream.unnamed = None;
-                    }
-                    upstream.prepared.pop(&key);
-                    self.failed_names.extend(name);
-                }
-                Some(Expect::Parsed(name)) => self.failed_names.push(name),
-                Some(Expect::CloseOurs(number)) => upstream.unclosed.push(number),
-                Some(_) => {}
-            }
-        }
-        self.skipping = true;
-        self.unsynced = true;
+    /// Notes that a request which brings nothing but this is done; whether it was the client's.
+    fn complete(&mut self, tag: u8) -> bool {
+        let shown = match (tag, self.due.front()) {
+            (backend::PARSE_COMPLETE, Some(Expect::Parse { change, .. })) => change.is_some(),
+            (backend::BIND_COMPLETE, Some(Expect::Bind(_)))
+            | (backend::CLOSE_COMPLETE, Some(Expect::Close)) => true,
+            (backend::CLOSE_COMPLETE, Some(Expect::CloseOurs(_))) => false,
+            _ => return true,
+        };
+        self.due.pop();
+        shown
     }
 
     #[inline]
     fn own_before(&mut self, walk: &mut Walk<'_>) {
         // Most answers have none before them, and every frame asks.
-        while let Some(Expect::Own(_) | Expect::Parsed(_) | Expect::CopyEnd) = self.queue.front() {
+        while self.due.front().is_some_and(Expect::is_own) {
             if let Some(own) = self.pop_own() {
-                walk.insert(&own);
+                walk.insert(own);
             }
         }
     }
@@ -480,15 +436,13 @@ impl Replies {
 
 /// The whole message.
 const PARSE_COMPLETE: &[u8] = &[backend::PARSE_COMPLETE, 0, 0, 0, 4];
+/// As well.
+const CLOSE_COMPLETE: &[u8] = &[backend::CLOSE_COMPLETE, 0, 0, 0, 4];
 
 /// Whether the server closes the connection behind an error.
 fn is_last_word(fields: &Fields<'_>) -> bool {
     let severity = fields.get(b'V').or(fields.get(b'S'));
     matches!(severity, Some(b"FATAL" | b"PANIC"))
-}
-
-fn is_stale(fields: &Fields<'_>) -> bool {
-    fields.code() == Some("0A000") && fields.get(b'R') == Some(b"RevalidateCachedQuery")
 }
 
 #[cfg(test)]

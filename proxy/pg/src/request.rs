@@ -12,8 +12,9 @@ use crate::session::{Clock, Refusing, Session, Step};
 
 mod extended;
 mod simple;
+mod standing;
 
-pub(crate) use simple::deallocate;
+pub(crate) use standing::{NamesNow, Unready};
 
 /// A frame from the client that isn't streamed must fit in memory.
 const MAX_MESSAGE: usize = 0x3fff_ffff;
@@ -27,6 +28,8 @@ pub(crate) enum Did {
     Done,
     /// It has to wait for this.
     Wait(Step),
+    /// It has to wait for an answer that is due.
+    Later,
 }
 
 impl Session {
@@ -90,6 +93,10 @@ impl Session {
             match self.request(header.tag, whole) {
                 Ok(Did::Done) => at += header.len,
                 Ok(Did::Wait(step)) => return (at, Some(step)),
+                Ok(Did::Later) => {
+                    self.hold_back();
+                    return (at, None);
+                }
                 Err(fault) => return (at, Some(Step::End(fault.into()))),
             }
         }
@@ -182,18 +189,17 @@ impl Session {
                     self.keep_for_retry(bytes);
                 }
                 let did = self.parse(parse);
-                if matches!(did, Did::Wait(_)) {
-                    self.batch.drop_last(bytes.len());
-                }
-                return Ok(did);
+                return Ok(self.kept(did, bytes));
             }
             frontend::BIND => {
                 self.keep_for_retry(bytes);
-                self.bind(frontend::Bind::decode(body).map_err(malformed)?);
+                let did = self.bind(frontend::Bind::decode(body).map_err(malformed)?);
+                return Ok(self.kept(did, bytes));
             }
             frontend::DESCRIBE => {
                 self.keep_for_retry(bytes);
-                self.describe(Target::decode(body).map_err(malformed)?, bytes);
+                let did = self.describe(Target::decode(body).map_err(malformed)?, bytes);
+                return Ok(self.kept(did, bytes));
             }
             frontend::EXECUTE => {
                 self.keep_for_retry(bytes);
@@ -201,7 +207,8 @@ impl Session {
             }
             frontend::CLOSE => {
                 self.keep_for_retry(bytes);
-                self.close(Target::decode(body).map_err(malformed)?, bytes);
+                let did = self.close(Target::decode(body).map_err(malformed)?, bytes);
+                return Ok(self.kept(did, bytes));
             }
             frontend::FLUSH => {
                 self.keep_for_retry(bytes);
@@ -259,6 +266,23 @@ impl Session {
         self.batch.add(bytes);
     }
 
+    /// A message that has to wait will come again, and is kept then.
+    fn kept(&mut self, did: Did, bytes: &[u8]) -> Did {
+        if !matches!(did, Did::Done) {
+            self.batch.drop_last(bytes.len());
+        }
+        did
+    }
+
+    /// Reads no more from the client until the server has said more. What it was sent without a Sync it would
+    /// not answer by itself.
+    fn hold_back(&mut self) {
+        if self.replies.unsynced {
+            build::flush(&mut self.to_upstream);
+        }
+        self.stalled = true;
+    }
+
     /// Handles a message while no upstream connection is held: some need none.
     fn without_lease(&mut self, tag: u8, len: usize, rest: &[u8]) -> Unleased {
         if tag == frontend::TERMINATE {
@@ -297,13 +321,16 @@ impl Session {
         }
     }
 
+    /// Without a lease nothing is known upstream that the client could name, and no answer is due.
     fn close_without_lease(&mut self, whole: &[u8]) -> Unleased {
         match Target::decode(whole.get(HEADER..).unwrap_or_default()) {
-            Ok(Target::Statement(name)) if self.handles.remove(name) => {
+            Ok(target) => {
+                if let Target::Statement(name) = target {
+                    self.handles.remove(name);
+                }
                 backend::build::close_complete(&mut self.to_client);
                 Unleased::Done
             }
-            Ok(_) => Unleased::Step(Step::Lease),
             Err(error) => Unleased::Step(Step::End(Fault::protocol(&error).into())),
         }
     }
@@ -312,15 +339,9 @@ impl Session {
     pub(crate) fn note_effects(&mut self, effects: Effects) {
         if let Some(held) = &mut self.held {
             held.effects |= effects;
-            if effects.contains(Effects::DEALLOCATE) {
-                held.upstream.forget_prepared();
-            }
-        }
-        if effects.contains(Effects::DISCARD_ALL) {
-            self.handles.clear();
         }
         if effects.intersects(Effects::SETTINGS | Effects::LOCAL) {
-            self.path_now = None;
+            self.names_now = None;
         }
     }
 }

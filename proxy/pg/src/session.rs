@@ -19,12 +19,12 @@ use twinport_wire::pg::frontend;
 use crate::buffers::Batch;
 use crate::cancel::Key;
 use crate::fault::Fault;
-use crate::handles::Handles;
+use crate::handles::{Handles, Names};
 use crate::parameters::{Overrides, Reported};
 use crate::pin::Pinned;
 use crate::pools::{Backend, PgPool};
+use crate::portals::Portals;
 use crate::reply::Replies;
-use crate::statement::{Folded, Local};
 use crate::wing::Wing;
 
 /// What the session's loop has to do next.
@@ -95,16 +95,10 @@ pub struct Session {
     pub(crate) settings: Arc<Overrides>,
     /// What the client has been told.
     pub(crate) reported: Arc<Reported>,
-    /// The search path where the session has set none.
-    pub(crate) default_path: Arc<str>,
-    /// The search path inside the current transaction, once asked for.
-    pub(crate) path_now: Option<Arc<str>>,
+    /// What names mean inside the current transaction, once asked for.
+    pub(crate) names_now: Option<Names>,
     pub(crate) handles: Handles,
-    pub(crate) local_portals: Vec<(Box<[u8]>, Local)>,
-    /// Portals of statements that have a time of their own.
-    pub(crate) timed_portals: Vec<(Box<[u8]>, Duration)>,
-    /// What becomes of the packed columns of the unnamed portal's rows.
-    pub(crate) portal_fold: Option<Arc<Folded>>,
+    pub(crate) portals: Portals,
     pub(crate) held: Option<Held>,
     pub(crate) replies: Replies,
     pub(crate) refusing: Option<Refusing>,
@@ -113,6 +107,8 @@ pub struct Session {
     pub(crate) needed: usize,
     /// Bytes of a frame from the client that go straight on.
     pub(crate) passing: usize,
+    /// The next message has to wait for an answer that is due.
+    pub(crate) stalled: bool,
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_client: Vec<u8>,
     pub(crate) batch: Batch,
@@ -247,6 +243,9 @@ impl Session {
             self.refusing = Some(Refusing::Batch);
         } else {
             build::ready_for_query(&mut self.to_client, Status::Idle);
+        }
+        for change in self.replies.abandon(None) {
+            self.handles.undo(change);
         }
         self.replies = Replies::default();
         self.to_upstream = Vec::new();

@@ -12,13 +12,27 @@ use twinport_rewriter::scan::Effects;
 
 use crate::execute::Executes;
 
-/// A command that is answered here and never reaches the upstream.
+/// A command that concerns the session's own names, and that the server never sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Local {
     /// `DEALLOCATE name` of a statement that was prepared by the protocol.
     Deallocate(Box<[u8]>),
     /// `DEALLOCATE ALL`.
     DeallocateAll,
+}
+
+impl Local {
+    /// What is sent in its place where the server has to say whether it happens: after an error, say, it does
+    /// not. This changes nothing, and may stand wherever a DEALLOCATE may.
+    pub const STAND_IN: &[u8] = b"UNLISTEN \"_tp\"";
+
+    /// The tag of its answer.
+    pub fn tag(&self) -> &'static [u8] {
+        match self {
+            Self::Deallocate(_) => b"DEALLOCATE",
+            Self::DeallocateAll => b"DEALLOCATE ALL",
+        }
+    }
 }
 
 /// What to do with a statement.
@@ -32,7 +46,7 @@ pub struct Plan {
     pub effects: Effects,
     /// The time that the client allows it, by `@timeout`.
     pub timeout: Option<Duration>,
-    /// Answered here.
+    /// Done here; the text only stands in for it.
     pub local: Option<Local>,
     /// Runs another statement of the session.
     pub executes: Option<Executes>,
@@ -44,6 +58,8 @@ pub struct Plan {
     pub fold: Option<Arc<Folded>>,
     /// Whether a directive changed the text.
     pub rewritten: bool,
+    /// The statement as the client wrote it, if it is annotated: what is made of it depends on the search path.
+    pub source: Option<Arc<str>>,
 }
 
 /// A statement whose last columns become JSON here.
@@ -84,6 +100,25 @@ impl PartialEq for Folded {
 }
 
 impl Plan {
+    /// Whether the same text means the same another time.
+    pub fn can_be_repeated(&self) -> bool {
+        let own_names = self.local.is_some() || self.executes.is_some();
+        !self.rewritten && !own_names && self.refusal.is_none()
+    }
+
+    /// Whether it may end the transaction, and with it what was set in it.
+    pub fn may_end_transaction(&self) -> bool {
+        let verb = self.text.trim_ascii_start();
+        [
+            "commit", "end", "rollback", "abort", "prepare", "/", "-", ";",
+        ]
+        .iter()
+        .any(|begin| {
+            verb.get(..begin.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(begin.as_bytes()))
+        })
+    }
+
     /// The same for a statement with the JSON written by the server, if that is another one.
     pub fn alone(&self) -> Option<Self> {
         let fold = self.fold.as_ref()?;
@@ -107,6 +142,7 @@ impl Plan {
             json_tail: self.json_tail,
             fold: self.fold.clone(),
             rewritten: self.rewritten,
+            source: self.source.clone(),
         }
     }
 }
@@ -119,6 +155,8 @@ pub struct Statement {
     /// What to do with it.
     pub plan: Plan,
     stale: AtomicBool,
+    /// Its result's columns as numbers, by what its names mean; as far as anybody wanted to know.
+    columns: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Statement {
@@ -126,7 +164,27 @@ impl Statement {
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
     }
+
+    /// A number that is equal for equal columns of its result, where names mean this.
+    pub fn columns(&self, planner: u64) -> Option<u64> {
+        let known = self.columns.lock();
+        let of = known.iter().find(|(of, _)| *of == planner);
+        of.map(|(_, columns)| *columns)
+    }
+
+    /// Notes which columns its result has.
+    pub fn note_columns(&self, planner: u64, columns: u64) {
+        let mut known = self.columns.lock();
+        known.retain(|(of, _)| *of != planner);
+        if known.len() >= COLUMNS {
+            known.remove(0);
+        }
+        known.push((planner, columns));
+    }
 }
+
+/// For so many meanings of its names a statement's columns are remembered.
+const COLUMNS: usize = 64;
 
 /// The name of a statement on an upstream connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +219,12 @@ impl UpstreamName {
         Self(Text::Ours(name, len))
     }
 
+    /// Whether a client speaks of a name as we make them: it means another's statement.
+    #[must_use]
+    pub fn is_ours(name: &[u8]) -> bool {
+        name.starts_with(PREFIX)
+    }
+
     /// A name that is none of ours; the server may know it.
     #[must_use]
     pub fn theirs(name: &[u8]) -> Self {
@@ -192,6 +256,7 @@ impl Statements {
             id: self.next.fetch_add(1, Ordering::Relaxed) + 1,
             plan,
             stale: AtomicBool::new(false),
+            columns: Mutex::default(),
         })
     }
 
@@ -210,6 +275,7 @@ impl Statements {
                 && held.plan.timeout == plan.timeout
                 && held.plan.json_tail == plan.json_tail
                 && held.plan.fold == plan.fold
+                && held.plan.source == plan.source
         });
         if let Some(same) = same {
             return same;

@@ -67,9 +67,11 @@ impl Session {
                     return Poll::Ready(Step::Release);
                 }
             }
+            // What waits for an answer can't be handled before it has come.
+            let stalled = self.stalled && !self.replies.is_empty();
             if self.replies.due() >= MOST_DUE {
                 self.hurry();
-            } else if self.to_upstream.len() < BOUND && self.to_client.len() < BOUND {
+            } else if self.to_upstream.len() < BOUND && self.to_client.len() < BOUND && !stalled {
                 match self.look_client(cx) {
                     Look::Nothing => {}
                     Look::Moved => moved = true,
@@ -252,20 +254,25 @@ impl Session {
         if self.replies.ready > ready_before {
             self.batch.forget();
             if self.replies.status == Status::Idle {
+                self.names_now = None;
+                if self.replies.is_empty() && !self.replies.unsynced {
+                    self.portals.clear();
+                }
                 stats
                     .transactions
                     .add((self.replies.ready - ready_before) as u64);
             }
         }
-        for id in self.replies.described.drain(..) {
-            self.handles.note_described(id);
+        for described in self.replies.described.drain(..) {
+            self.handles.note_described(&described);
         }
         for statement in self.replies.outdated.drain(..) {
             self.wing.statements.retire(&statement);
         }
-        for name in self.replies.failed_names.drain(..) {
-            self.handles.remove(&name);
+        for settled in self.replies.settled.drain(..) {
+            self.handles.settle(settled);
         }
+        self.stalled = false;
         if taken.whole && !seen.is_empty() {
             match write_direct(&mut self.client, seen, &mut self.to_client, cx) {
                 Ok(()) => {}

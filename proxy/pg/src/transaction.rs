@@ -17,6 +17,7 @@ use twinport_rewriter::scan::Effects;
 use twinport_wire::pg::backend::{Status, build as answer};
 
 use crate::fault::Fault;
+use crate::handles::Names;
 use crate::parameters::Overrides;
 use crate::pin::Pinned;
 use crate::pools::Backend;
@@ -153,9 +154,8 @@ impl Session {
         if !Arc::ptr_eq(&self.reported, &held.upstream.reported) {
             self.reported = Arc::clone(&held.upstream.reported);
         }
-        self.path_now = None;
+        self.names_now = None;
         self.clock = Clock::Off;
-        self.timed_portals.clear();
         self.return_buffers(&mut held.upstream.buffers);
         if cancel_in_flight {
             let slot = Arc::clone(&self.key.slot);
@@ -184,9 +184,6 @@ impl Session {
         }
         if effects.contains(Effects::DDL) {
             self.wing.catalogs.schema_changed(self.pool.connector());
-        }
-        if effects.contains(Effects::DISCARD_ALL) {
-            held.upstream.discarded();
         }
         if effects.intersects(Effects::SETTINGS | Effects::STATE | Effects::LOAD) {
             match look_back(&mut held.upstream, effects, self.pool.connector().user()).await {
@@ -259,22 +256,23 @@ impl Session {
         let Some(held) = &mut self.held else {
             return true;
         };
-        let sql = "SELECT pg_catalog.current_setting('search_path')";
+        let sql = "SELECT pg_catalog.current_setting('search_path'), current_user";
         match bounded(held.upstream.ask(sql)).await {
             Ok(rows) => {
-                let path = rows
-                    .into_iter()
-                    .flatten()
-                    .next()
-                    .flatten()
-                    .unwrap_or_default();
-                self.path_now = Some(path.into());
+                let mut values = rows.into_iter().flatten().map(Option::unwrap_or_default);
+                self.names_now = Some(Names {
+                    path: values.next().unwrap_or_default().into(),
+                    user: values.next().unwrap_or_default().into(),
+                });
                 true
             }
             Err(error) if error.is_lost() => self.end_lost(&error).await,
             // The transaction has failed: so will the statement, whatever its names mean.
             Err(_) => {
-                self.path_now = Some(Arc::clone(&self.default_path));
+                self.names_now = Some(Names {
+                    path: "".into(),
+                    user: "".into(),
+                });
                 true
             }
         }
@@ -293,12 +291,18 @@ impl Session {
             return self.end_lost(&error).await;
         }
         held.upstream.unnamed = None;
-        self.replies.clear();
+        for change in self.replies.abandon(Some(&mut held.upstream)) {
+            self.handles.undo(change);
+        }
         let batch = self.batch.take();
-        let (_, step) = self.take_requests(&batch);
-        // The batch needed nothing more than it did the first time, and is not tried a third time.
+        let (done, _) = self.take_requests(&batch);
+        // It is not tried a third time. What it has to wait for, a catalog that is out of date, it will ask for
+        // again.
         self.batch.forget();
-        debug_assert!(step.is_none());
+        if let Some(rest) = batch.get(done..).filter(|rest| !rest.is_empty()) {
+            self.pending.splice(..0, rest.iter().copied());
+            self.needed = 0;
+        }
         true
     }
 
@@ -316,7 +320,7 @@ impl Session {
             return;
         };
         let half_sent = self.passing > 0 || !self.to_upstream.is_empty();
-        let replies = std::mem::take(&mut self.replies);
+        let mut replies = std::mem::take(&mut self.replies);
         let slot = Arc::clone(&self.key.slot);
         let needs_discard = self.session_mode || self.pinned.is_some() || !held.effects.is_empty();
         if held.effects.contains(Effects::DDL) {
@@ -333,7 +337,7 @@ impl Session {
             slot.settled().await;
             let recoverable = !half_sent && !replies.copy_in && !replies.is_mid_answer();
             let clean = recoverable
-                && tokio::time::timeout(bound, clean(&mut upstream, &replies, needs_discard))
+                && tokio::time::timeout(bound, clean(&mut upstream, &mut replies, needs_discard))
                     .await
                     .is_ok_and(|done| done.is_ok());
             if clean {
@@ -349,17 +353,18 @@ impl Session {
 /// Brings a connection whose client is gone back to rest.
 async fn clean(
     upstream: &mut Upstream,
-    replies: &Replies,
+    replies: &mut Replies,
     discard: bool,
 ) -> Result<(), ExchangeError> {
-    let mut status = upstream.drain(replies.ready_due()).await.map(|status| {
-        if replies.ready_due() == 0 {
-            replies.status
-        } else {
-            status
-        }
-    })?;
-    if replies.unsynced {
+    let due = replies.ready_due();
+    let mut status = upstream.drain(due).await?;
+    if due == 0 {
+        status = replies.status;
+    }
+    // What of it the server did, and what it passed over, nobody has looked at.
+    let unsynced = replies.unsynced;
+    drop(replies.abandon(Some(upstream)));
+    if unsynced {
         status = upstream.sync().await?;
     }
     if status != Status::Idle {

@@ -40,6 +40,8 @@ pub struct Upstream {
     pub target: Arc<Target>,
     /// What the server has reported.
     pub reported: Arc<Reported>,
+    /// The search path that it began with, where the server doesn't report it.
+    pub search_path: Option<Box<str>>,
     /// What was last applied to it.
     pub settings: Arc<Overrides>,
     /// Prepared statements by entry, with the number in their upstream name; the least used first to go.
@@ -102,6 +104,7 @@ impl Upstream {
             stream,
             target: Arc::new(target),
             reported: Arc::new(reported),
+            search_path: None,
             settings: Arc::default(),
             prepared: LruCache::unbounded(),
             inbound: Vec::new(),
@@ -133,13 +136,37 @@ impl Upstream {
         self.unnamed = None;
     }
 
-    /// Forgets what `DISCARD ALL` took.
-    pub fn discarded(&mut self) {
+    /// Counts no more on a statement that was sent to be prepared and is not there.
+    pub fn missing(&mut self, key: PreparedKey, number: u32) {
+        if number == 0 {
+            if self.unnamed == Some(key) {
+                self.unnamed = None;
+            }
+        } else if self.prepared.peek(&key) == Some(&number) {
+            self.prepared.pop(&key);
+        }
+    }
+
+    /// Counts no more on a statement that was sent to be prepared and may be there or not.
+    pub fn doubt(&mut self, key: PreparedKey, number: u32) {
+        self.missing(key, number);
+        if number > 0 {
+            self.unclosed.push(number);
+        }
+    }
+
+    /// Forgets the named statements, which the server has dropped.
+    pub fn dropped_all(&mut self) {
         self.prepared.clear();
         self.unclosed.clear();
         if let Some(registered) = &self.registered {
             registered.set_prepared(0);
         }
+    }
+
+    /// Forgets what `DISCARD ALL` took.
+    pub fn discarded(&mut self) {
+        self.dropped_all();
         self.unnamed = None;
         self.settings = Arc::default();
     }

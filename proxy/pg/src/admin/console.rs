@@ -432,6 +432,7 @@ fn reconnect(wing: &Wing, name: Option<&str>) -> Result<(), Fault> {
     for (_, pool) in wing.pools.list() {
         if name.is_none_or(|name| name == pool.connector().database()) {
             pool.recycle();
+            pool.connector().forget_greetings();
         }
     }
     Ok(())

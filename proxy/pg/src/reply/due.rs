@@ -1,72 +1,162 @@
-//! What is due, and whose turn it is.
+//! The answers that are due, in their order, and what of them is still in doubt.
 
-use super::{Bound, Expect, Replies};
+use std::collections::VecDeque;
 
-/// Where the answer to a statement with a time of its own is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timed {
-    /// There is none, or it has come.
-    Over,
-    /// Behind those to other statements.
-    Later,
-    /// The next to come.
-    Next,
+use super::expect::{Drops, Expect};
+use crate::handles::Change;
+use crate::upstream::{PreparedKey, Upstream};
+
+/// Answers that are due.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    queue: VecDeque<Expect>,
+    tally: Tally,
 }
 
-impl Replies {
-    /// How much is due.
-    pub fn due(&self) -> usize {
-        self.queue.len()
-    }
+/// How many there are of those that are looked for: mostly none, so that nothing is searched.
+#[derive(Debug, Default)]
+struct Tally {
+    /// That end with ReadyForQuery.
+    ready: usize,
+    /// That prepare something.
+    parses: usize,
+    /// That change what a name stands for.
+    changes: usize,
+    /// That hold everything up until they are there.
+    blocking: usize,
+}
 
-    /// Where the answer to the statement is that has a time of its own: nothing that is run stands behind it.
-    pub fn timed(&self) -> Timed {
-        let mut run = self.queue.iter().filter(|expect| expect.is_run());
-        match run.next() {
-            Some(first) if first.is_timed() => Timed::Next,
-            _ if run.rev().any(Expect::is_timed) => Timed::Later,
-            _ => Timed::Over,
+impl Tally {
+    fn count(&mut self, expect: &Expect, by: impl Fn(&mut usize)) {
+        if matches!(expect, Expect::Parse { .. }) {
+            by(&mut self.parses);
+        } else if matches!(expect, Expect::Columns(_)) || !matches!(expect.drops(), Drops::Nothing)
+        {
+            by(&mut self.blocking);
+        }
+        if expect.ends_with_ready() {
+            by(&mut self.ready);
+        } else if expect.changes().is_some() {
+            by(&mut self.changes);
+        }
+    }
+}
+
+impl Due {
+    /// With the room that another one needed.
+    pub(super) fn with_room(queue: VecDeque<Expect>) -> Self {
+        Self {
+            queue,
+            tally: Tally::default(),
         }
     }
 
-    /// Whether nothing is due.
-    pub fn is_empty(&self) -> bool {
+    /// Forgets everything; the room.
+    pub(super) fn into_room(mut self) -> VecDeque<Expect> {
+        self.queue.clear();
+        self.queue
+    }
+
+    pub(super) fn push(&mut self, expect: Expect) {
+        self.tally.count(&expect, |count| *count += 1);
+        self.queue.push_back(expect);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Expect> {
+        let expect = self.queue.pop_front()?;
+        self.tally
+            .count(&expect, |count| *count = count.saturating_sub(1));
+        Some(expect)
+    }
+
+    /// Takes away the Syncs right behind the first.
+    pub(super) fn drop_syncs(&mut self) {
+        let is_sync = |expect: &&Expect| matches!(expect, Expect::Sync { .. });
+        let count = self.queue.iter().skip(1).take_while(is_sync).count();
+        self.queue.drain(1..=count);
+        self.tally.ready = self.tally.ready.saturating_sub(count);
+    }
+
+    pub(super) fn back(&self) -> Option<&Expect> {
+        self.queue.back()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn front(&self) -> Option<&Expect> {
+        self.queue.front()
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Expect> {
+        self.queue.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// How many ReadyForQuery are due.
-    pub fn ready_due(&self) -> usize {
-        self.queue
-            .iter()
-            .filter(|expect| expect.ends_with_ready())
-            .count()
+    pub(super) fn ready(&self) -> usize {
+        self.tally.ready
     }
 
-    /// How many of them the client waits for.
-    pub fn ready_owed(&self) -> usize {
-        let hidden =
-            |expect: &&Expect| matches!(expect, Expect::Sync { shown: false } | Expect::Ours);
-        self.ready_due() - self.queue.iter().filter(hidden).count()
+    /// Whether something is due without which nobody can say what any name stands for.
+    pub(super) fn is_blocking(&self) -> bool {
+        self.tally.blocking > 0
     }
 
-    /// The server reads COPY data from here on, and passes over a Sync; libpq sends one with the Execute. What the
-    /// client has sent in advance may have ended the COPY already: the Sync behind that counts.
-    pub(super) fn begin_copy(&mut self) {
-        if matches!(self.queue.front(), Some(Expect::Execute { .. })) {
-            let is_sync = |expect: &&Expect| matches!(expect, Expect::Sync { .. });
-            let syncs = self.queue.iter().skip(1).take_while(is_sync).count();
-            self.queue.drain(1..=syncs);
-            self.unsynced = !self.queue.back().is_some_and(Expect::ends_with_ready);
+    /// Whether it depends on the answer to an earlier batch what a name stands for. Within a batch it doesn't:
+    /// after an error all that follows is passed over.
+    pub(super) fn doubts_name(&self, name: &[u8]) -> bool {
+        self.tally.ready > 0
+            && self.tally.changes > 0
+            && self.is_earlier(|expect| expect.changes().is_some_and(|changed| changed == name))
+    }
+
+    /// Whether it depends on the answer to an earlier batch that this is prepared.
+    pub(super) fn doubts_key(&self, wanted: PreparedKey) -> bool {
+        self.tally.ready > 0
+            && self.tally.parses > 0
+            && self
+                .is_earlier(|expect| matches!(expect, Expect::Parse { key, .. } if *key == wanted))
+    }
+
+    /// Whether the last such is part of an earlier batch than the one that is being sent.
+    fn is_earlier(&self, is_such: impl Fn(&Expect) -> bool) -> bool {
+        let mut earlier = false;
+        for expect in self.queue.iter().rev() {
+            if is_such(expect) {
+                return earlier;
+            }
+            earlier |= expect.ends_with_ready();
         }
-        self.copy_in = !matches!(self.queue.get(1), Some(Expect::CopyEnd));
+        false
     }
 
-    /// The request that the server answers next.
-    pub(super) fn failing(&self) -> Option<&Bound> {
-        let next = self.queue.iter().find(|expect| expect.is_answered());
-        match next {
-            Some(Expect::Bind(bound) | Expect::Describe(bound)) => bound.as_ref(),
-            _ => None,
+    /// A change never came about: a later one of the same name must not bring back what it made.
+    pub(super) fn forget(&mut self, mut change: Change) -> Option<Change> {
+        let mut later = self.queue.iter_mut().filter_map(Expect::change);
+        let taken_over = change.name().is_empty() && later.any(|later| later.forget(&mut change));
+        (!taken_over).then_some(change)
+    }
+
+    /// Nobody will read what is due: of what is to be prepared on this connection nothing is relied on. What the session changed in the
+    /// meantime, the last first.
+    pub(super) fn abandon(&mut self, mut upstream: Option<&mut Upstream>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(expect) = self.pop() {
+            match (&expect, &mut upstream) {
+                (Expect::Parse { key, number, .. }, Some(upstream)) => {
+                    upstream.doubt(*key, *number);
+                }
+                (Expect::CloseOurs(number), Some(upstream)) => upstream.unclosed.push(*number),
+                _ => {}
+            }
+            changes.extend(expect.into_change());
         }
+        changes.reverse();
+        changes
     }
 }

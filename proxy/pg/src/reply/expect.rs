@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::statement::{Folded, Statement};
+use crate::handles::Change;
+use crate::statement::{Folded, Local, Statement};
 use crate::upstream::PreparedKey;
 
 /// An answer that is due.
@@ -18,30 +19,41 @@ pub enum Expect {
         fold: Option<Arc<Folded>>,
         /// Whether the statement has a time of its own.
         timed: bool,
+        /// What it does to the session's prepared statements.
+        drops: Drops,
     },
     /// ParseComplete, for the client or not.
     Parse {
         /// What is prepared.
         key: PreparedKey,
-        /// The client's name for it, if the client asked; an error takes the name away again.
-        name: Option<Box<[u8]>>,
-        /// What replaces an error.
-        refusal: Option<Box<[u8]>>,
+        /// The number in its upstream name; 0 for the unnamed statement.
+        number: u32,
+        /// What it changes, if the client sent it.
+        change: Option<Change>,
     },
+    /// An error, which this replaces: we refuse the request. If that was to prepare the unnamed statement, the
+    /// one that was there is gone.
+    Refused(Box<[u8]>, Option<Change>),
     /// ParseComplete of our own: the statement is there already.
-    Parsed(Box<[u8]>),
+    Parsed(Change),
     /// BindComplete.
     Bind(Option<Bound>),
     /// CloseComplete, for the client.
     Close,
+    /// CloseComplete of our own: the name was the client's, or nobody's.
+    Closed(Option<Box<Change>>),
     /// CloseComplete of the statement that has this number in its upstream name, which we gave up ourselves.
     CloseOurs(u32),
     /// RowDescription or NoData; of a statement, after ParameterDescription.
     Describe(Option<Bound>),
+    /// The same for a question of our own: which columns has this statement here?
+    Columns(Bound),
     /// Rows up to CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute {
-        /// What becomes of their packed columns.
+        /// What becomes of the rows' packed columns.
         fold: Option<Arc<Folded>>,
+        /// What it does to the session's prepared statements.
+        drops: Drops,
         /// Whether the statement has a time of its own.
         timed: bool,
     },
@@ -56,8 +68,17 @@ pub enum Expect {
     },
     /// All that a Query of our own brings, up to ReadyForQuery: none of it is for the client.
     Ours,
-    /// Nothing from the server: bytes of our own, due here.
-    Own(Box<[u8]>),
+}
+
+/// What SQL does to prepared statements.
+#[derive(Clone, Debug)]
+pub enum Drops {
+    /// Nothing.
+    Nothing,
+    /// It may drop them: what the server says in the end decides.
+    Maybe,
+    /// The server does something else in its place; once that is done, this is.
+    Ours(Local),
 }
 
 /// The statement that a request concerns, and whether its client knows the result's columns.
@@ -65,8 +86,12 @@ pub enum Expect {
 pub struct Bound {
     /// The statement.
     pub statement: Arc<Statement>,
+    /// What it is prepared under.
+    pub key: PreparedKey,
     /// Whether the client decodes rows by a description that it was given before.
     pub described: bool,
+    /// Whether the client may keep a description for later: the statement has a name.
+    pub named: bool,
 }
 
 impl Expect {
@@ -76,13 +101,58 @@ impl Expect {
         json_tail: 0,
         fold: None,
         timed: false,
+        drops: Drops::Nothing,
     };
+
+    /// The client's change of a name that goes with it.
+    pub(super) fn change(&mut self) -> Option<&mut Change> {
+        match self {
+            Self::Parse { change, .. } | Self::Refused(_, change) => change.as_mut(),
+            Self::Parsed(change) => Some(change),
+            Self::Closed(change) => change.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// Whose statement it changes.
+    pub(super) fn changes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Parse { change, .. } | Self::Refused(_, change) => change.as_ref(),
+            Self::Parsed(change) => Some(change),
+            Self::Closed(change) => change.as_deref(),
+            _ => None,
+        }
+        .map(Change::name)
+    }
+
+    /// The client's change of a name, if there is one.
+    pub(super) fn into_change(self) -> Option<Change> {
+        match self {
+            Self::Parse { change, .. } | Self::Refused(_, change) => change,
+            Self::Parsed(change) => Some(change),
+            Self::Closed(change) => change.map(|change| *change),
+            _ => None,
+        }
+    }
+
+    /// What it does to the session's prepared statements.
+    pub(super) fn drops(&self) -> &Drops {
+        match self {
+            Self::Query { drops, .. } | Self::Execute { drops, .. } => drops,
+            _ => &Drops::Nothing,
+        }
+    }
+
+    /// Whether the answer is our own and comes as soon as those before it have come.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Parsed(_) | Self::Closed(_) | Self::CopyEnd)
+    }
 
     /// How many last columns of the description that it brings are `json`.
     pub(super) fn json_tail(&self) -> usize {
         match self {
             Self::Query { json_tail, .. } => *json_tail,
-            Self::Describe(Some(bound)) => bound.statement.plan.json_tail,
+            Self::Describe(Some(bound)) | Self::Columns(bound) => bound.statement.plan.json_tail,
             _ => 0,
         }
     }
@@ -106,11 +176,6 @@ impl Expect {
     /// Whether the server runs a statement for it, or ends a batch.
     pub(super) fn is_run(&self) -> bool {
         self.ends_with_ready() || matches!(self, Self::Execute { .. })
-    }
-
-    /// Whether the server answers it at all.
-    pub(super) fn is_answered(&self) -> bool {
-        !matches!(self, Self::Own(_) | Self::Parsed(_) | Self::CopyEnd)
     }
 
     /// Whether ReadyForQuery is the last of its answer.

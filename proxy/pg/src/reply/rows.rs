@@ -95,7 +95,7 @@ fn done(folded: Result<(), Unfolded>) -> Result<Rows, Error> {
 impl Replies {
     /// Whether half an answer of the server has been taken.
     pub fn is_mid_answer(&self) -> bool {
-        self.is_mid_frame() || self.is_gathering()
+        self.passing > 0 || self.is_gathering()
     }
 
     fn is_gathering(&self) -> bool {
@@ -113,7 +113,7 @@ impl Replies {
             }
             let (Some(folding), Some(folded)) = (
                 self.folding.as_deref_mut(),
-                self.queue.front().and_then(Expect::fold),
+                self.due.front().and_then(Expect::fold),
             ) else {
                 return Ok(Rows::Done);
             };

@@ -33,8 +33,12 @@ fn folded(columns: Vec<Fold>) -> Arc<Folded> {
     Arc::new(Folded::new(columns, Box::default()))
 }
 
-fn executed(fold: Option<Arc<Folded>>) -> Expect {
-    Expect::Execute { fold, timed: false }
+fn execute(fold: Option<Arc<Folded>>) -> Expect {
+    Expect::Execute {
+        fold,
+        drops: Drops::Nothing,
+        timed: false,
+    }
 }
 
 /// The answers to a folded statement, and after it one that is not, in a batch: from the server, and to the client.
@@ -75,14 +79,12 @@ fn answers(title: &str) -> (Vec<u8>, Vec<u8>) {
 fn expecting() -> Replies {
     let mut replies = Replies::default();
     let fold = folded(folds());
-    let mut own = Vec::new();
-    build::close_complete(&mut own);
     replies.push(Expect::Bind(None));
-    replies.push(executed(Some(Arc::clone(&fold))));
-    replies.push(Expect::Own(own.into()));
-    replies.push(executed(Some(fold)));
+    replies.push(execute(Some(Arc::clone(&fold))));
+    replies.push(Expect::Closed(None));
+    replies.push(execute(Some(fold)));
     replies.push(Expect::Bind(None));
-    replies.push(executed(None));
+    replies.push(execute(None));
     replies.push(Expect::Sync { shown: true });
     replies
 }
@@ -138,7 +140,7 @@ fn rows_larger_than_the_read_buffer_are_gathered() {
 fn a_row_that_cannot_be_held_ends_the_session() {
     let mut replies = Replies::default();
     let fold = folded(folds());
-    replies.push(executed(Some(Arc::clone(&fold))));
+    replies.push(execute(Some(Arc::clone(&fold))));
     let header = [backend::DATA_ROW, 0x04, 0, 0, 1];
     let taken = replies.take(&header, &mut upstream(), false, &mut Vec::new());
     assert_eq!(taken.unwrap().event, Some(Event::TooLarge));

@@ -1,5 +1,7 @@
 //! One pass over a chunk of answers.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use twinport_wire::pg::backend;
 use twinport_wire::pg::frame::HEADER;
 
@@ -68,21 +70,39 @@ const TYPE: std::ops::Range<usize> = 6..10;
 /// The OID of `json`, whose values look the same as those of `text` in both formats.
 const JSON: u32 = 114;
 
+/// Where the columns of a RowDescription begin, each behind its name; and that name.
+fn ends_of_names(frame: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = HEADER + 2;
+    std::iter::from_fn(move || {
+        let rest = frame.get(at..)?;
+        let len = memchr::memchr(0, rest)?;
+        let end = at + len + 1;
+        at = end + COLUMN;
+        Some((end, rest.get(..len)?))
+    })
+}
+
 /// A RowDescription whose last `tail` columns are `json`.
 pub(super) fn describe_json(frame: &[u8], tail: usize) -> Vec<u8> {
+    let columns: Vec<usize> = ends_of_names(frame).map(|(at, _)| at).collect();
     let mut out = frame.to_vec();
-    let mut columns = Vec::new();
-    let mut at = HEADER + 2;
-    while let Some(end) = out.get(at..).and_then(|rest| memchr::memchr(0, rest)) {
-        columns.push(at + end + 1);
-        at += end + 1 + COLUMN;
-    }
     for &column in columns.iter().rev().take(tail) {
         if let Some(oid) = out.get_mut(column + TYPE.start..column + TYPE.end) {
             oid.copy_from_slice(&JSON.to_be_bytes());
         }
     }
     out
+}
+
+/// A number that is equal for equal names and types of a RowDescription's columns, or for NoData.
+pub(super) fn columns(frame: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    if frame.first() == Some(&backend::ROW_DESCRIPTION) {
+        for (at, name) in ends_of_names(frame) {
+            (name, frame.get(at + TYPE.start..at + TYPE.end)).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -106,5 +126,7 @@ mod tests {
             .collect();
         assert_eq!(types, [25, 114, 114]);
         assert_eq!(patched.len(), frame.len());
+        assert_eq!(columns(&frame), columns(&frame.clone()));
+        assert_ne!(columns(&frame), columns(&patched));
     }
 }

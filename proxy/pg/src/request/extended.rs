@@ -6,15 +6,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use twinport_wire::pg::backend::build as answer;
+use twinport_rewriter::scan::Effects;
 use twinport_wire::pg::frame::HEADER;
 use twinport_wire::pg::frontend::{Bind, Execute, Parse, Target, build};
 
 use super::Did;
 use super::simple::{REFUSED, takes_back};
+use super::standing::{Unready, result_changed};
 use crate::fault::Fault;
+use crate::handles::Change;
 use crate::plan::Planned;
-use crate::reply::{Bound, Expect};
+use crate::reply::{Bound, Drops, Expect};
 use crate::session::Session;
 use crate::statement::{Local, Plan, Statement, UpstreamName};
 use crate::upstream::PreparedKey;
@@ -27,13 +29,19 @@ const REFUSED_NAME: &[u8] = b"_tp_refused";
 
 impl Session {
     pub(super) fn parse(&mut self, parse: Parse<'_>) -> Did {
-        if !parse.name.is_empty() && self.handles.get(parse.name).is_some() {
-            let name = String::from_utf8_lossy(parse.name);
-            self.fail(&Fault::error(
-                "42P05",
-                format_args!("prepared statement \"{name}\" already exists"),
-            ));
-            return Did::Done;
+        // Another unnamed statement takes the place of whatever is there.
+        if !parse.name.is_empty() {
+            if self.replies.doubts_name(parse.name) {
+                return Did::Later;
+            }
+            if self.handles.get(parse.name).is_some() {
+                let name = String::from_utf8_lossy(parse.name);
+                self.fail(&Fault::error(
+                    "42P05",
+                    format_args!("prepared statement \"{name}\" already exists"),
+                ));
+                return Did::Done;
+            }
         }
         // A driver that sends the same unnamed statement again and again costs no second look at it.
         let again = parse
@@ -43,23 +51,19 @@ impl Session {
             .flatten();
         let again = again.filter(|handle| {
             let plan = &handle.statement.plan;
-            !plan.rewritten
-                && plan.refusal.is_none()
-                && *plan.text == *parse.text
-                && *plan.types == *parse.types
+            plan.can_be_repeated() && *plan.text == *parse.text && *plan.types == *parse.types
         });
         let statement = match again {
             Some(handle) => Arc::clone(&handle.statement),
-            None => match self.entry(parse) {
+            None => match self.entry(&parse) {
                 Ok(statement) => statement,
-                Err(wait) => return wait,
+                Err(did) => return did,
             },
         };
-        self.parse_as(parse.name, statement);
-        Did::Done
+        self.parse_as(parse.name, statement)
     }
 
-    fn entry(&mut self, parse: Parse<'_>) -> Result<Arc<Statement>, Did> {
+    fn entry(&mut self, parse: &Parse<'_>) -> Result<Arc<Statement>, Did> {
         let plan = match self.plan(parse.text, parse.types) {
             Planned::AsIs(effects) => Plan {
                 text: parse.text.into(),
@@ -67,53 +71,74 @@ impl Session {
                 effects,
                 ..Plan::default()
             },
+            Planned::Plan(plan) if plan.local == Some(Local::DeallocateAll) => Plan {
+                text: parse.text.into(),
+                effects: Effects::STATE | Effects::DEALLOCATE,
+                local: None,
+                ..plan
+            },
             Planned::Plan(plan) => plan,
             Planned::Wait(step) => return Err(Did::Wait(step)),
+            Planned::Later => return Err(Did::Later),
         };
         if plan.rewritten {
             self.pool.stats().rewrites.add(1);
         }
-        let statements = &self.wing.statements;
-        Ok(if parse.name.is_empty() || plan.executes.is_some() {
-            statements.private(plan)
-        } else {
-            statements.share(plan)
-        })
+        Ok(self.statement_of(plan, !parse.name.is_empty()))
     }
 
-    fn parse_as(&mut self, name: &[u8], statement: Arc<Statement>) {
+    /// The entry of a plan: one for all who prepare the same, if it has a name and speaks of no other.
+    pub(super) fn statement_of(&self, plan: Plan, named: bool) -> Arc<Statement> {
+        let statements = &self.wing.statements;
+        if named && plan.executes.is_none() && plan.local.is_none() {
+            statements.share(plan)
+        } else {
+            statements.private(plan)
+        }
+    }
+
+    fn parse_as(&mut self, name: &[u8], statement: Arc<Statement>) -> Did {
         let plan = &statement.plan;
         if let Some(refusal) = &plan.refusal {
             let refusal = refusal.clone();
-            self.handles.remove(name);
-            self.send_refused(refusal);
-            return;
+            let change = self.handles.remove(name);
+            self.send_refused(refusal, change);
+            return Did::Done;
         }
-        if plan.local.is_some() {
-            self.handles.set(name, statement);
-            self.replies.push(Expect::Parsed(name.into()));
-            return;
+        if self.is_doubted(&statement) {
+            return Did::Later;
         }
         let key = (statement.id, self.settings.planner());
+        let names = plan.source.as_ref().and_then(|_| self.names().ok());
+        let names = names.map(|names| names.to_owned());
         let text = self.text_upstream(plan);
+        let change = self.handles.set(name, Arc::clone(&statement), names);
         let Some(held) = &mut self.held else {
-            return;
+            return Did::Done;
         };
         if name.is_empty() {
             held.upstream.unnamed = Some(key);
             build::parse(&mut self.to_upstream, UNNAMED, &text, &plan.types);
             self.replies.push(Expect::Parse {
                 key,
-                name: Some(name.into()),
-                refusal: None,
+                number: 0,
+                change: Some(change),
             });
         } else if held.upstream.prepared.get(&key).is_some() {
             self.pool.stats().prepared_reused.add(1);
-            self.replies.push(Expect::Parsed(name.into()));
+            self.replies.push(Expect::Parsed(change));
         } else {
-            self.prepare_upstream(&statement, Some(name));
+            self.prepare_upstream(&statement, Some(change));
         }
-        self.handles.set(name, statement);
+        Did::Done
+    }
+
+    /// Whether the answer to an earlier batch decides if the statement, or the one that it executes, is prepared.
+    pub(super) fn is_doubted(&self, statement: &Statement) -> bool {
+        let planner = self.settings.planner();
+        let executes = statement.plan.executes.as_ref();
+        self.replies.doubts_key((statement.id, planner))
+            || executes.is_some_and(|inner| self.replies.doubts_key((inner.statement.id, planner)))
     }
 
     /// The text that the server knows a statement by.
@@ -139,7 +164,7 @@ impl Session {
     }
 
     /// Sends a Parse under a name of ours; the least used name goes when there are too many.
-    fn prepare_upstream(&mut self, statement: &Arc<Statement>, shown: Option<&[u8]>) -> u32 {
+    fn prepare_upstream(&mut self, statement: &Arc<Statement>, change: Option<Change>) -> u32 {
         let key = (statement.id, self.settings.planner());
         // An EXECUTE is no use without what it executes.
         let least = 1 + usize::from(statement.plan.executes.is_some());
@@ -171,8 +196,8 @@ impl Session {
         );
         self.replies.push(Expect::Parse {
             key,
-            name: shown.map(Into::into),
-            refusal: None,
+            number,
+            change,
         });
         self.pool.stats().prepared.add(1);
         number
@@ -185,29 +210,42 @@ impl Session {
         &mut self,
         name: &[u8],
         portal: Option<&[u8]>,
-    ) -> Option<(UpstreamName, Bound)> {
-        let handle = self.handles.get(name)?;
-        let described = handle.described;
-        let mut statement = Arc::clone(&handle.statement);
-        if statement.is_stale() && !described {
-            statement = self.wing.statements.share(statement.plan.again());
-            self.handles.set(name, Arc::clone(&statement));
-        }
+    ) -> Result<Option<(UpstreamName, Bound)>, Unready> {
+        let Some(mut statement) = self.standing(name)? else {
+            return Ok(None);
+        };
+        let Some(handle) = self.handles.get(name) else {
+            return Ok(None);
+        };
+        let (mut described, told) = (handle.is_described(), handle.told.columns());
         if let Some(fold) = &statement.plan.fold
             && let Some(portal) = portal
             && !statement.is_stale()
             && !self.can_fold(fold, portal, statement.plan.effects)
             && let Some(plan) = statement.plan.alone()
+            && let Some(alone) = self.alone(name, plan, described)
         {
-            statement = self.alone(name, plan, described)?;
+            statement = alone;
+        }
+        if self.is_doubted(&statement) {
+            return Err(Unready::Later);
         }
         let key = (statement.id, self.settings.planner());
+        match portal {
+            Some(_) => self.check_columns(told, &statement, key)?,
+            // The client asks for the columns anew.
+            None => described &= told.is_some_and(|(of, _)| of == key),
+        }
         let bound = Bound {
             statement: Arc::clone(&statement),
+            key,
             described,
+            named: !name.is_empty(),
         };
         self.forget_outrun(&statement, key);
-        let held = self.held.as_mut()?;
+        let Some(held) = &mut self.held else {
+            return Ok(None);
+        };
         if name.is_empty() {
             if held.upstream.unnamed != Some(key) {
                 held.upstream.unnamed = Some(key);
@@ -216,15 +254,14 @@ impl Session {
                 build::parse(&mut self.to_upstream, UNNAMED, &text, &plan.types);
                 self.replies.push(Expect::Parse {
                     key,
-                    name: None,
-                    refusal: None,
+                    number: 0,
+                    change: None,
                 });
             }
-            return Some((UpstreamName::UNNAMED, bound));
+            return Ok(Some((UpstreamName::UNNAMED, bound)));
         }
-        let known = held.upstream.prepared.get(&key).copied();
-        let number = known.unwrap_or_else(|| self.prepare_upstream(&statement, None));
-        Some((UpstreamName::of(number), bound))
+        let (name, _) = self.prepared_upstream(&statement);
+        Ok(Some((name, bound)))
     }
 
     /// An `EXECUTE` was prepared with the name that its statement had then: if that is prepared under a later
@@ -259,53 +296,32 @@ impl Session {
         described: bool,
     ) -> Option<Arc<Statement>> {
         let handle = self.handles.get_mut(name)?;
-        let known = handle.alone.as_ref();
+        let known = handle.alone();
         if let Some(known) = known.filter(|known| described || !known.is_stale()) {
             return Some(Arc::clone(known));
         }
         let made = self.wing.statements.share(plan);
-        handle.alone = Some(Arc::clone(&made));
+        handle.set_alone(Arc::clone(&made));
         Some(made)
     }
 
-    /// Notes what becomes of the unnamed portal's rows, and what time a portal's statement has.
-    fn note_portal(&mut self, portal: &[u8], bound: Option<&Bound>) {
-        self.timed_portals.retain(|(timed, _)| **timed != *portal);
-        if let Some(after) = bound.and_then(|bound| bound.statement.plan.timeout) {
-            self.timed_portals.push((portal.into(), after));
-        }
-        if portal.is_empty() {
-            self.portal_fold = bound.and_then(|bound| bound.statement.plan.fold.clone());
-        }
-    }
-
-    pub(super) fn bind(&mut self, bind: Bind<'_>) {
-        self.local_portals
-            .retain(|(portal, _)| **portal != *bind.portal);
-        if let Some(local) = self.local_of(bind.statement) {
-            self.local_portals.push((bind.portal.into(), local));
-            let mut out = Vec::new();
-            answer::bind_complete(&mut out);
-            self.replies.push(Expect::Own(out.into()));
-            return;
-        }
-        let Some((name, bound)) = self.bound(bind.statement, Some(bind.portal)) else {
-            return;
+    pub(super) fn bind(&mut self, bind: Bind<'_>) -> Did {
+        let (name, bound) = match self.bound(bind.statement, Some(bind.portal)) {
+            Ok(found) => found,
+            Err(unready) => return self.put_off(unready),
         };
-        self.note_portal(bind.portal, bound.as_ref());
+        self.portals.set(bind.portal, bound.clone());
         build::bind(&mut self.to_upstream, bind.portal, &name, bind.rest);
         self.replies.push(Expect::Bind(bound));
+        Did::Done
     }
 
     /// Starts a Bind that is passed on piece by piece; how many bytes of it are handled. `None` if its head
     /// isn't all there, or the Bind goes nowhere.
     pub(super) fn begin_large_bind(&mut self, len: usize, rest: &[u8]) -> Option<usize> {
         let bind = Bind::decode(rest.get(HEADER..)?).ok()?;
-        if self.local_of(bind.statement).is_some() {
-            return None;
-        }
-        let (name, bound) = self.bound(bind.statement, Some(bind.portal))?;
-        self.note_portal(bind.portal, bound.as_ref());
+        let (name, bound) = self.bound(bind.statement, Some(bind.portal)).ok()?;
+        self.portals.set(bind.portal, bound.clone());
         self.batch.forget();
         let tail = len - HEADER - bind.offset;
         let declared = 4 + bind.portal.len() + 1 + name.len() + 1 + tail;
@@ -322,117 +338,115 @@ impl Session {
         Some(rest.len())
     }
 
-    fn local_of(&self, name: &[u8]) -> Option<Local> {
-        self.handles.get(name)?.statement.plan.local.clone()
-    }
-
-    /// The upstream name to bind to `portal` or, without one, to describe; `None` if the request was refused instead.
+    /// The upstream name to bind to `portal` or, without one, to describe. Otherwise the request was refused, or
+    /// has to wait.
     fn bound(
         &mut self,
         name: &[u8],
         portal: Option<&[u8]>,
-    ) -> Option<(UpstreamName, Option<Bound>)> {
-        let Some((upstream_name, bound)) = self.name_upstream(name, portal) else {
-            return Some((UpstreamName::theirs(name), None));
+    ) -> Result<(UpstreamName, Option<Bound>), Unready> {
+        let Some((upstream_name, bound)) = self.name_upstream(name, portal)? else {
+            if self.may_be_theirs(name) {
+                return Ok((UpstreamName::theirs(name), None));
+            }
+            return Err(Unready::refused(&Fault::no_statement(name)));
         };
         if bound.statement.is_stale() && bound.described {
-            // Another result type than the client was told of: it would decode rows wrongly.
-            self.fail(
-                &Fault::error("0A000", "cached plan must not change result type")
-                    .hint("The schema has changed: prepare the statement again."),
-            );
-            return None;
+            return Err(result_changed());
         }
-        self.note_effects(bound.statement.plan.effects);
-        let resets = takes_back(&bound.statement.plan.text, bound.statement.plan.effects);
+        let effects = bound.statement.plan.effects;
+        if portal.is_some()
+            && self.names_now.is_some()
+            && bound.statement.plan.may_end_transaction()
+        {
+            self.names_now = None;
+        }
+        self.note_effects(effects);
+        let resets = takes_back(&bound.statement.plan.text, effects);
         if let Some(held) = &mut self.held {
             held.resets |= resets;
         }
-        Some((upstream_name, Some(bound)))
+        Ok((upstream_name, Some(bound)))
     }
 
-    pub(super) fn describe(&mut self, target: Target<'_>, bytes: &[u8]) {
+    /// Whether a name that we don't know may be a statement that this session has prepared by SQL. On a connection
+    /// that others have used and will use, every other name would be theirs.
+    fn may_be_theirs(&self, name: &[u8]) -> bool {
+        self.has_state() && !name.is_empty() && !UpstreamName::is_ours(name)
+    }
+
+    pub(super) fn describe(&mut self, target: Target<'_>, bytes: &[u8]) -> Did {
         match target {
-            Target::Statement(name) => {
-                if self.local_of(name).is_some() {
-                    let mut out = Vec::new();
-                    answer::parameter_description(&mut out, &[]);
-                    answer::no_data(&mut out);
-                    self.replies.push(Expect::Own(out.into()));
-                } else if let Some((name, bound)) = self.bound(name, None) {
+            Target::Statement(name) => match self.bound(name, None) {
+                Ok((name, bound)) => {
                     build::describe(&mut self.to_upstream, Target::Statement(&name));
                     self.replies.push(Expect::Describe(bound));
                 }
-            }
+                Err(unready) => return self.put_off(unready),
+            },
             Target::Portal(name) => {
-                if self
-                    .local_portals
-                    .iter()
-                    .any(|(portal, _)| **portal == *name)
-                {
-                    let mut out = Vec::new();
-                    answer::no_data(&mut out);
-                    self.replies.push(Expect::Own(out.into()));
-                } else {
-                    self.to_upstream.extend_from_slice(bytes);
-                    let bound = self.replies.last_bound();
-                    self.replies.push(Expect::Describe(bound));
-                }
+                self.to_upstream.extend_from_slice(bytes);
+                let bound = self.portals.get(name).cloned();
+                self.replies.push(Expect::Describe(bound));
             }
         }
+        Did::Done
     }
 
     pub(super) fn execute(&mut self, execute: Execute<'_>, bytes: &[u8]) {
         self.pool.stats().statements.add(1);
-        let local = self
-            .local_portals
-            .iter()
-            .find(|(portal, _)| **portal == *execute.portal)
-            .map(|(_, local)| local.clone());
-        if let Some(local) = local {
-            let mut out = Vec::new();
-            answer::command_complete(&mut out, self.do_local(&local));
-            self.replies.push(Expect::Own(out.into()));
-            return;
-        }
         self.to_upstream.extend_from_slice(bytes);
+        let plan = self
+            .portals
+            .get(execute.portal)
+            .map(|bound| &bound.statement.plan);
+        let drops = match plan {
+            Some(Plan {
+                local: Some(local), ..
+            }) => Drops::Ours(local.clone()),
+            Some(plan) if plan.effects.contains(Effects::DEALLOCATE) => Drops::Maybe,
+            _ => Drops::Nothing,
+        };
         let fold = match execute.portal {
-            [] => self.portal_fold.clone(),
+            [] => plan.and_then(|plan| plan.fold.clone()),
             _ => None,
         };
-        let mut portals = self.timed_portals.iter();
-        let timeout = portals.find(|(portal, _)| **portal == *execute.portal);
-        let timeout = timeout.map(|(_, after)| *after);
+        let timeout = plan.and_then(|plan| plan.timeout);
         self.set_clock(timeout);
         let timed = timeout.is_some();
-        self.replies.push(Expect::Execute { fold, timed });
+        self.replies.push(Expect::Execute { fold, drops, timed });
     }
 
-    pub(super) fn close(&mut self, target: Target<'_>, bytes: &[u8]) {
+    pub(super) fn close(&mut self, target: Target<'_>, bytes: &[u8]) -> Did {
         match target {
-            Target::Statement(name) if self.handles.remove(name) => {
-                let mut out = Vec::new();
-                answer::close_complete(&mut out);
-                self.replies.push(Expect::Own(out.into()));
+            Target::Statement(name) => {
+                if self.replies.doubts_name(name) {
+                    return Did::Later;
+                }
+                let change = self.handles.remove(name);
+                if change.is_none() && self.may_be_theirs(name) {
+                    self.to_upstream.extend_from_slice(bytes);
+                    self.replies.push(Expect::Close);
+                } else {
+                    self.replies.push(Expect::Closed(change.map(Box::new)));
+                }
             }
-            _ => {
+            Target::Portal(name) => {
+                self.portals.set(name, None);
                 self.to_upstream.extend_from_slice(bytes);
                 self.replies.push(Expect::Close);
             }
         }
+        Did::Done
     }
 
     /// Makes the server fail here and gives the client this error instead of the server's.
     fn fail(&mut self, fault: &Fault) {
-        self.send_refused(fault.to_bytes().into());
+        self.send_refused(fault.to_bytes().into(), None);
     }
 
-    fn send_refused(&mut self, refusal: Box<[u8]>) {
+    pub(super) fn send_refused(&mut self, refusal: Box<[u8]>, change: Option<Change>) {
         build::parse(&mut self.to_upstream, REFUSED_NAME, REFUSED, &[]);
-        self.replies.push(Expect::Parse {
-            key: (0, 0),
-            name: None,
-            refusal: Some(refusal),
-        });
+        self.replies.push(Expect::Refused(refusal, change));
     }
 }

@@ -8,9 +8,9 @@ use twinport_wire::pg::frontend::build;
 
 use super::Did;
 use crate::plan::Planned;
-use crate::reply::Expect;
+use crate::reply::{Drops, Expect};
 use crate::session::Session;
-use crate::statement::{Local, Plan};
+use crate::statement::Plan;
 
 /// A text that no server accepts: it makes the server fail where we refuse, so that a pipeline, a transaction
 /// and the status all behave as after any other error. The client gets our error instead of the server's.
@@ -29,7 +29,13 @@ impl Session {
                     self.note_effects(effects);
                 }
                 self.to_upstream.extend_from_slice(bytes);
-                self.replies.push(Expect::PLAIN_QUERY);
+                let mut expect = Expect::PLAIN_QUERY;
+                if effects.contains(Effects::DEALLOCATE)
+                    && let Expect::Query { drops, .. } = &mut expect
+                {
+                    *drops = Drops::Maybe;
+                }
+                self.replies.push(expect);
                 if takes_back(text, effects) {
                     self.restore_baseline();
                 }
@@ -37,7 +43,13 @@ impl Session {
             }
             Planned::Plan(plan) => plan,
             Planned::Wait(step) => return Did::Wait(step),
+            Planned::Later => return Did::Later,
         };
+        if let Some(executes) = &plan.executes
+            && self.is_doubted(&executes.statement)
+        {
+            return Did::Later;
+        }
         self.planned_query(plan);
         Did::Done
     }
@@ -45,16 +57,15 @@ impl Session {
     fn planned_query(&mut self, plan: Plan) {
         let alone = self.replies.is_empty() && !self.replies.unsynced;
         let idle = alone && self.replies.status == Status::Idle;
-        if let Some(local) = plan
-            .local
-            .as_ref()
-            .filter(|_| self.replies.status != Status::Failed && alone)
-        {
-            let mut out = Vec::new();
-            answer::command_complete(&mut out, self.do_local(local));
-            answer::ready_for_query(&mut out, self.replies.status);
-            self.to_client.extend_from_slice(&out);
-            return;
+        let mut drops = Drops::Nothing;
+        if let Some(local) = plan.local.clone() {
+            if alone && self.replies.status != Status::Failed {
+                self.handles.carry_out(&local);
+                answer::command_complete(&mut self.to_client, local.tag());
+                answer::ready_for_query(&mut self.to_client, self.replies.status);
+                return;
+            }
+            drops = Drops::Ours(local);
         }
         if let Some(refusal) = plan.refusal {
             if idle {
@@ -67,6 +78,7 @@ impl Session {
                     json_tail: 0,
                     fold: None,
                     timed: false,
+                    drops: Drops::Nothing,
                 });
             }
             return;
@@ -99,6 +111,7 @@ impl Session {
             json_tail: plan.json_tail,
             fold,
             timed: plan.timeout.is_some(),
+            drops,
         });
         if takes_back(&plan.text, plan.effects) {
             self.restore_baseline();
@@ -113,48 +126,6 @@ impl Session {
             self.replies.push(Expect::Ours);
         }
     }
-
-    /// Does a command that never reaches the upstream; its tag.
-    pub(super) fn do_local(&mut self, local: &Local) -> &'static [u8] {
-        match local {
-            Local::Deallocate(name) => {
-                self.handles.remove(name);
-                b"DEALLOCATE"
-            }
-            Local::DeallocateAll => {
-                self.handles.clear();
-                b"DEALLOCATE ALL"
-            }
-        }
-    }
-}
-
-/// The statement that a `DEALLOCATE` names; `None` if the text is anything else.
-pub(crate) fn deallocate(text: &[u8], effects: Effects) -> Option<Local> {
-    if !effects.contains(Effects::DEALLOCATE) || effects.contains(Effects::SEVERAL) {
-        return None;
-    }
-    let text = std::str::from_utf8(text).ok()?;
-    let text = text.trim().trim_end_matches(';').trim_end();
-    let rest = strip_word(text, "deallocate")?;
-    let name = strip_word(rest, "prepare").unwrap_or(rest);
-    if name.eq_ignore_ascii_case("all") {
-        return Some(Local::DeallocateAll);
-    }
-    let name = match name
-        .strip_prefix('"')
-        .and_then(|name| name.strip_suffix('"'))
-    {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None if name
-            .chars()
-            .all(|c| c.is_alphanumeric() || c == '_' || c == '$') =>
-        {
-            name.to_lowercase()
-        }
-        None => return None,
-    };
-    Some(Local::Deallocate(name.into_bytes().into()))
 }
 
 /// Whether a statement may take settings back to the server's own values.
@@ -166,26 +137,4 @@ pub(super) fn takes_back(text: &[u8], effects: Effects) -> bool {
     ["reset", "default", "discard"]
         .iter()
         .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
-}
-
-fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    let (first, rest) = text.split_once(char::is_whitespace)?;
-    first.eq_ignore_ascii_case(word).then(|| rest.trim_start())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deallocate_is_understood_in_its_forms() {
-        let of = |text: &str| deallocate(text.as_bytes(), Effects::DEALLOCATE);
-        let named = |name: &str| Some(Local::Deallocate(name.as_bytes().into()));
-        assert_eq!(of("DEALLOCATE s1"), named("s1"));
-        assert_eq!(of("deallocate PREPARE S1;"), named("s1"));
-        assert_eq!(of("DEALLOCATE \"_pg\"\"3_0\" ;"), named("_pg\"3_0"));
-        assert_eq!(of("DEALLOCATE ALL"), Some(Local::DeallocateAll));
-        assert_eq!(of("DISCARD ALL"), None);
-        assert_eq!(of("DEALLOCATE a, b"), None);
-    }
 }
