@@ -137,7 +137,9 @@ def retried_write_is_applied_once():
         equal(retried.find_one()["n"], 1)
         for _ in range(2):
             equal(again(2, "insert", documents=[{"_id": 2}])["n"], 1)
+        for _ in range(2):
             equal(again(3, "delete", deletes=[{"q": {"_id": 2}, "limit": 1}])["n"], 1)
+        for _ in range(2):
             answer = again(4, "findAndModify", query={"_id": 1}, update={"$inc": {"n": 1}}, new=True)
             equal(answer["value"]["n"], 2)
         again(5, "update", updates=updates)
