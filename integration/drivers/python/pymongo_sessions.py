@@ -174,20 +174,21 @@ def two_users_kept_apart():
         theirs[DATABASE].command("killCursors", "many", cursors=[cursor.cursor_id])
         equal(sum(1 for _ in cursor), 999, "rest of a cursor that another user tried to kill")
         with ours.start_session() as session, theirs.start_session() as stolen:
-            with session.start_transaction():
-                ours[DATABASE].apart.insert_one({"n": 1}, session=session)
-                # The driver puts the lsid into every command by itself.
-                own, stolen._server_session = stolen._server_session, session._server_session
-                equal(stolen.session_id, session.session_id)
-                inside = {"txnNumber": Int64(session._transaction_id), "autocommit": False}
-                try:
-                    theirs[DATABASE].command({"find": "apart", **inside}, session=stolen)
-                except OperationFailure as error:
-                    assert error.code in (13, 251), error
-                else:
-                    raise AssertionError("a transaction answered another user")
-                finally:
-                    stolen._server_session = own
+            session.start_transaction()
+            ours[DATABASE].apart.insert_one({"n": 1}, session=session)
+            # The driver puts the lsid into every command by itself.
+            own, stolen._server_session = stolen._server_session, session._server_session
+            equal(stolen.session_id, session.session_id)
+            inside = {"txnNumber": Int64(session._transaction_id), "autocommit": False}
+            try:
+                theirs[DATABASE].command({"find": "apart", **inside}, session=stolen)
+            except OperationFailure as error:
+                assert error.code in (13, 251), error
+            else:
+                raise AssertionError("a transaction answered another user")
+            finally:
+                stolen._server_session = own
+                session.abort_transaction()
         ours[DATABASE].apart.drop()
 
 
