@@ -36,7 +36,6 @@ async fn on(port: &MongoPort, suite: Suite, lacking: &[Lacking]) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "FerretDB has no commitTransaction, which a check of PyMongo's suite came to send"]
 async fn pymongo_on_ferretdb() -> Result<()> {
     let lacking = &[
         Fails("async_transaction", NO_TRANSACTIONS),
@@ -196,7 +195,6 @@ async fn drivers_on_mongo_java_server() -> Result<()> {
 /// mongo-java-server speaks MongoDB 3.6's protocol and has neither users nor sessions: what is left must work with
 /// a driver of today.
 #[tokio::test]
-#[ignore = "an @include sends $set, a stage that mongo-java-server does not know"]
 async fn the_rust_driver_on_mongo_java_server() -> Result<()> {
     let world = MongoWorld::start().await?;
     let mut server = Independent::java().await?;

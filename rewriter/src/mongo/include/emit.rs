@@ -227,6 +227,7 @@ fn there(path: &str) -> Result<RawDocumentBuf, Error> {
     )
 }
 
+/// By its older name: not all compatibles know `$set` as a stage.
 fn set(name: &str, value: impl BindRawBsonRef) -> Result<RawDocumentBuf, Error> {
-    one("$set", one(name, value)?)
+    one("$addFields", one(name, value)?)
 }
