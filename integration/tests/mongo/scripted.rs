@@ -223,10 +223,10 @@ async fn serve(
         let (request, heard) = read(&bytes, connection)?;
         let act = {
             let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+            script.heard.push(heard.clone());
             match heard.name.as_str() {
                 "hello" | "isMaster" => Act::Reply(hello(&script, place)),
                 _ => {
-                    script.heard.push(heard.clone());
                     let told = (script.handler)(&heard);
                     told.unwrap_or_else(|| Act::Reply(usual(&script.role, &heard, place)))
                 }

@@ -166,6 +166,26 @@ async fn members_come_and_go() -> Result<()> {
     Ok(())
 }
 
+/// A server takes the client's metadata once for each connection, and may refuse it later.
+#[tokio::test]
+async fn metadata_is_told_once_for_each_connection() -> Result<()> {
+    let servers = [Scripted::start(Role::Standalone).await?];
+    let front = Front::start(&servers, "heartbeatFrequencyMS=500").await?;
+    let told = |heard: &Heard| matches!(heard.body.get("client"), Ok(Some(_)));
+    until("a connection is asked again", || {
+        let mut seen = BTreeSet::new();
+        let hellos = servers[0].heard("isMaster");
+        hellos.iter().any(|heard| !seen.insert(heard.connection))
+    })
+    .await?;
+    let mut seen = BTreeSet::new();
+    for heard in servers[0].heard("isMaster") {
+        assert_eq!(told(&heard), seen.insert(heard.connection), "{heard:?}");
+    }
+    front.stop().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_server_of_another_set_is_not_taken() -> Result<()> {
     let servers = Scripted::set(1).await?;

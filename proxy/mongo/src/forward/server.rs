@@ -230,16 +230,9 @@ impl Backend {
     }
 }
 
-/// Our `hello`. Clients' own come to us and go no further.
+/// Our first `hello` on a connection. Clients' own come to us and go no further.
 pub(crate) fn hello(settings: &Deployment, question: Option<&str>) -> RawDocumentBuf {
-    let balanced = settings.shape == Shape::LoadBalanced;
-    // By its old name it is understood by servers of all ages.
-    let mut out = if balanced {
-        rawdoc! { "hello": 1 }
-    } else {
-        rawdoc! { "isMaster": 1 }
-    };
-    out.append(cstr!("helloOk"), true);
+    let mut out = heartbeat(settings);
     let mut client = RawDocumentBuf::new();
     if let Some(name) = &settings.app_name {
         client.append(cstr!("application"), rawdoc! { "name": name.as_str() });
@@ -248,14 +241,27 @@ pub(crate) fn hello(settings: &Deployment, question: Option<&str>) -> RawDocumen
     client.append(cstr!("driver"), driver);
     client.append(cstr!("os"), rawdoc! { "type": std::env::consts::OS });
     out.append(cstr!("client"), client);
+    if let Some(question) = question {
+        out.append(cstr!("saslSupportedMechs"), question);
+    }
+    out
+}
+
+/// How a server is asked again on the same connection: it takes the client's metadata once.
+pub(crate) fn heartbeat(settings: &Deployment) -> RawDocumentBuf {
+    let balanced = settings.shape == Shape::LoadBalanced;
+    // By its old name it is understood by servers of all ages.
+    let mut out = if balanced {
+        rawdoc! { "hello": 1 }
+    } else {
+        rawdoc! { "isMaster": 1 }
+    };
+    out.append(cstr!("helloOk"), true);
     let mut offered = RawArrayBuf::new();
     for name in &settings.compressors {
         offered.push(*name);
     }
     out.append(cstr!("compression"), offered);
-    if let Some(question) = question {
-        out.append(cstr!("saslSupportedMechs"), question);
-    }
     if balanced {
         out.append(cstr!("loadBalanced"), true);
     }

@@ -16,7 +16,7 @@ use twinport_config::{HostPort, Shape};
 
 use super::connection::Connection;
 use super::description::{Description, Kind, Membership, Term};
-use super::server::{Common, Server, hello};
+use super::server::{Common, Server, heartbeat, hello};
 
 /// The shortest distance between two questions to a server.
 const LEAST: Duration = Duration::from_millis(100);
@@ -286,11 +286,14 @@ async fn ask(
     connection: &mut Option<Connection>,
 ) -> Result<Description, String> {
     // Taken out, so that it is closed if this is dropped in the middle.
-    let mut open = match connection.take() {
-        Some(open) => open,
-        None => Connection::open(place, common.tls.as_deref()).await?,
+    let (mut open, question) = match connection.take() {
+        Some(open) => (open, heartbeat(&common.settings)),
+        None => {
+            let open = Connection::open(place, common.tls.as_deref()).await?;
+            (open, hello(&common.settings, None))
+        }
     };
-    open.greet(&hello(&common.settings, None)).await?;
+    open.greet(&question).await?;
     let seen = open.description.clone();
     *connection = Some(open);
     Ok(seen)
