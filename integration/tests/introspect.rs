@@ -410,9 +410,58 @@ async fn finds_functions_with_state(major: u32) {
         )
         .await
         .unwrap();
-    let mut found = Vec::from_iter(pg::session_functions(&client).await.unwrap());
-    found.sort();
-    assert_eq!(found, ["Tenant", "caller", "locking", "standard"]);
+    client
+        .batch_execute(
+            "CREATE VIEW seen AS SELECT set_config('app.viewed', 'x', false);
+             CREATE VIEW upper_seen AS SELECT * FROM seen;
+             CREATE VIEW plain_seen AS SELECT plain(1);
+             CREATE TABLE fired (a int DEFAULT 1);
+             CREATE TABLE quiet (a int DEFAULT plain(2));
+             CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM set_config('app.fired', 'x', false); RETURN NEW; END $$;
+             CREATE TRIGGER fire BEFORE INSERT ON fired FOR EACH ROW EXECUTE FUNCTION fire();
+             CREATE TABLE filled (a text DEFAULT standard());
+             CREATE AGGREGATE plain_sum(int) (SFUNC = int4pl, STYPE = int);
+             CREATE DOMAIN small AS int CHECK (plain(VALUE) < 10);",
+        )
+        .await
+        .unwrap();
+    let traces = pg::session_traces(&client).await.unwrap();
+    let mut found: Vec<_> = traces.stateful.keys().map(String::as_str).collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "caller",
+            "filled",
+            "fire",
+            "fired",
+            "locking",
+            "seen",
+            "standard",
+            "tenant",
+            "upper_seen"
+        ]
+    );
+    assert_eq!(traces.everywhere, pg::Trace::NONE);
+    for name in ["plain", "plain_sum", "small"] {
+        assert!(traces.harmless.iter().any(|known| known == name), "{name}");
+    }
+    for name in ["count", "values", "int4"] {
+        assert!(traces.builtin.contains(name), "{name}");
+    }
+    let texts = traces.texts.join(" ");
+    for name in ["app.user", "app.viewed", "app.fired"] {
+        assert!(texts.contains(name), "{name}");
+    }
+    let before = pg::traces_fingerprint(&client).await.unwrap();
+    client
+        .batch_execute("CREATE DOMAIN marked AS text CHECK (standard() = VALUE)")
+        .await
+        .unwrap();
+    assert_ne!(pg::traces_fingerprint(&client).await.unwrap(), before);
+    let traces = pg::session_traces(&client).await.unwrap();
+    assert_eq!(traces.everywhere, pg::Trace::SESSION);
 }
 
 macro_rules! on_every_server {

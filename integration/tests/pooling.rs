@@ -1,6 +1,8 @@
 //! What hurts users of poolers most, each as a test: state that leaks from one client to another,
 //! cancels that hit the wrong one, queries of dead clients, waits without end.
 
+#[path = "pooling/apart.rs"]
+mod apart;
 #[path = "pooling/batch.rs"]
 mod batch;
 #[path = "pooling/flow.rs"]
@@ -11,6 +13,8 @@ mod handles;
 mod lifecycle;
 #[path = "pooling/names.rs"]
 mod names;
+#[path = "pooling/pair.rs"]
+mod pair;
 #[path = "pooling/raw.rs"]
 mod raw;
 #[path = "pooling/support.rs"]

@@ -1,103 +1,50 @@
 //! One cheap pass over a statement's text: is it annotated, and what may it leave behind in the session?
 //!
 //! The proxy runs this on every statement that it has not seen before, so it decides by tokens and never
-//! builds a tree. It errs on the safe side: a flag that is set means "may", and the pool then asks the server.
+//! builds a tree. It knows what is harmless: verbs, and calls of functions that leave nothing. All else gets a
+//! flag, which means "may": the pool then asks the server.
 
-use std::collections::HashSet;
-use std::ops::{BitOr, BitOrAssign};
+mod call;
+mod effects;
+mod lex;
+mod names;
+mod settings;
+mod verb;
 
-use crate::directive::BLANKS;
+pub use effects::Effects;
+pub(crate) use lex::continued;
+pub use names::{NameSet, Names};
+pub use settings::{CustomNames, custom_names, is_custom_name};
 
-/// What a statement's text may do beyond its own transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Effects(u16);
+use verb::Verb;
 
-impl Effects {
-    /// Nothing that outlives the transaction.
-    pub const NONE: Self = Self(0);
-    /// A comment begins with `@`: the statement carries a directive.
-    pub const ANNOTATED: Self = Self(1);
-    /// May change a setting of the session: `SET`, `RESET`, `set_config`, `DISCARD`.
-    pub const SETTINGS: Self = Self(1 << 1);
-    /// May create or drop state that can't be moved: `LISTEN`, temporary tables, advisory locks, …
-    pub const STATE: Self = Self(1 << 2);
-    /// Changes the schema.
-    pub const DDL: Self = Self(1 << 3);
-    /// Drops prepared statements: `DEALLOCATE`, `DISCARD`.
-    pub const DEALLOCATE: Self = Self(1 << 4);
-    /// `DISCARD ALL`, which takes everything that the session holds.
-    pub const DISCARD_ALL: Self = Self(1 << 5);
-    /// More than one statement.
-    pub const SEVERAL: Self = Self(1 << 6);
-    /// `LOAD`: nobody can ask the server what a library has changed.
-    pub const LOAD: Self = Self(1 << 7);
-    /// May change a setting inside the transaction: the search path may be another from here on.
-    pub const LOCAL: Self = Self(1 << 8);
-    /// Runs a prepared statement by SQL, or explains one: `EXECUTE`, `EXPLAIN EXECUTE`.
-    pub const EXECUTE: Self = Self(1 << 9);
-
-    /// Whether all of `other`'s flags are set.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether any of `other`'s flags is set.
-    #[must_use]
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// These flags without those of `other`.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether no flag is set.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl BitOr for Effects {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Effects {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
-/// Scans a statement, or several separated by semicolons.
-///
-/// `stateful` holds the lower-case names of user functions that change session state; a call of one counts
-/// as [`Effects::SETTINGS`] and [`Effects::STATE`].
+/// Scans a statement, or several separated by semicolons, that the server reads with this value of
+/// `standard_conforming_strings`.
 ///
 /// ```
-/// use twinport_rewriter::scan::{Effects, scan};
-/// let none = std::collections::HashSet::new();
-/// assert!(scan(b"SELECT 1", &none).is_empty());
-/// assert!(scan(b"/* @include(books) */ SELECT 1", &none).contains(Effects::ANNOTATED));
-/// assert!(scan(b"set search_path = a", &none).contains(Effects::SETTINGS));
+/// use twinport_rewriter::scan::{Effects, Names, scan};
+/// let names = Names::trusting();
+/// assert!(scan(b"SELECT 1", &names, true).is_empty());
+/// assert!(scan(b"/* @include(books) */ SELECT 1", &names, true).contains(Effects::ANNOTATED));
+/// assert!(scan(b"set search_path = a", &names, true).contains(Effects::SETTINGS));
 /// ```
 #[must_use]
-pub fn scan(sql: &[u8], stateful: &HashSet<String>) -> Effects {
-    Scanner {
+pub fn scan(sql: &[u8], names: &Names, conforming: bool) -> Effects {
+    let scanner = Scanner {
         rest: sql,
-        effects: Effects::NONE,
+        effects: names.everywhere(),
+        before: Effects::NONE,
         verb: Verb::None,
         words: 0,
-        previous: Word::Other,
+        word: &[],
+        follows: Token::Other,
+        last: Token::Other,
+        distinct_on: false,
         statements: 0,
-        stateful,
-    }
-    .run()
+        names,
+        conforming,
+    };
+    scanner.run()
 }
 
 /// What bytes may be, one bit for each.
@@ -134,48 +81,65 @@ fn belongs(byte: u8, class: u8) -> bool {
         .is_some_and(|of| of & class != 0)
 }
 
+/// The last token, as far as it says what the next word is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    None,
-    Plain,
-    Set,
-    Create,
-    Declare,
-    Discard,
-    Deallocate,
-    Prepare,
-    Rollback,
-    Explain,
-    Body,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum Token {
     Other,
-    Into,
+    /// `INSERT` or `MERGE`, whose INTO makes nothing.
+    Insert,
+    Distinct,
+    /// What a name follows that isn't called: `INTO t (a)`, `AS t(a)`, `WITH t(a)`.
+    Naming,
+    /// `)`: an alias may follow.
+    Close,
 }
 
 struct Scanner<'a> {
     rest: &'a [u8],
     effects: Effects,
+    /// The flags from before the statement's first word.
+    before: Effects,
     verb: Verb,
     words: usize,
-    previous: Word,
+    /// The last word or name, as long as nothing but blanks and comments follows it.
+    word: &'a [u8],
+    /// What it follows.
+    follows: Token,
+    last: Token,
+    /// `DISTINCT ON (…)` is followed by an expression, unlike other parentheses.
+    distinct_on: bool,
     statements: usize,
-    stateful: &'a HashSet<String>,
+    names: &'a Names,
+    conforming: bool,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
     fn run(mut self) -> Effects {
         while let Some((&byte, after)) = self.rest.split_first() {
             match byte {
-                b' ' | b',' | b'(' | b')' | b'=' => self.rest = after,
+                b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.rest = after,
                 _ if belongs(byte, BEGINS_WORD) => self.word(),
+                b'(' => {
+                    self.rest = after;
+                    if !self.word.is_empty() {
+                        self.call();
+                    }
+                    self.sign(Token::Other);
+                }
+                b')' => {
+                    self.rest = after;
+                    self.sign(Token::Close);
+                }
                 b'0'..=b'9' => self.number(),
                 b'.' if after.first().is_some_and(u8::is_ascii_digit) => self.number(),
+                b'.' => {
+                    // What follows is a part of the same name.
+                    self.rest = after;
+                    self.sign(self.follows);
+                }
                 b'\'' => {
                     self.rest = after;
-                    self.string(false);
+                    self.string(!self.conforming);
                 }
                 b'"' => {
                     self.rest = after;
@@ -188,7 +152,10 @@ impl Scanner<'_> {
                     self.rest = after;
                     self.end_of_statement();
                 }
-                _ => self.rest = after,
+                _ => {
+                    self.rest = after;
+                    self.sign(Token::Other);
+                }
             }
         }
         if self.statements + usize::from(self.verb != Verb::None) > 1 {
@@ -197,34 +164,19 @@ impl Scanner<'_> {
         self.effects
     }
 
+    fn sign(&mut self, token: Token) {
+        self.word = &[];
+        self.last = token;
+    }
+
     fn end_of_statement(&mut self) {
         if self.verb != Verb::None {
             self.statements += 1;
         }
         self.verb = Verb::None;
         self.words = 0;
-        self.previous = Word::Other;
-    }
-
-    fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
-        let end = self
-            .rest
-            .iter()
-            .position(|&b| !keep(b))
-            .unwrap_or(self.rest.len());
-        self.advance(end);
-    }
-
-    /// Ends a number where the rewriter's lexer ends it: what looks like its tail decides what a `$` after it is.
-    fn number(&mut self) {
-        loop {
-            match self.rest {
-                [b'e' | b'E', b'+' | b'-', ..] => self.advance(2),
-                [b'.', b'.', ..] => return,
-                [b, ..] if belongs(*b, IN_NUMBER) => self.advance(1),
-                _ => return,
-            }
-        }
+        self.distinct_on = false;
+        self.sign(Token::Other);
     }
 
     fn advance(&mut self, n: usize) {
@@ -239,237 +191,88 @@ impl Scanner<'_> {
             .unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
-        if let ([b'e' | b'E'], Some((b'\'', after))) = (word, rest.split_first()) {
-            self.rest = after;
-            self.string(true);
+        if let [letter] = word
+            && self.prefixed(*letter)
+        {
             return;
         }
         self.words += 1;
-        if self.words == 1 {
-            self.first_word(word);
+        let token = if self.words == 1 {
+            self.before = self.effects;
+            self.first_word(word)
         } else {
-            self.later_word(word);
-        }
-    }
-
-    fn first_word(&mut self, word: &[u8]) {
-        let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
-        self.verb = match word.first().map(u8::to_ascii_lowercase) {
-            Some(b's') if is("set") => Verb::Set,
-            Some(b'r') if is("rollback") => Verb::Rollback,
-            Some(b'r') if is("reset") => self.mark(Effects::SETTINGS, Verb::Plain),
-            Some(b'd') if is("discard") => self.mark(
-                Effects::SETTINGS | Effects::STATE | Effects::DEALLOCATE,
-                Verb::Discard,
-            ),
-            Some(b'd') if is("deallocate") => {
-                self.mark(Effects::STATE | Effects::DEALLOCATE, Verb::Deallocate)
-            }
-            Some(b'd') if is("declare") => Verb::Declare,
-            Some(b'd') if is("drop") => self.mark(Effects::DDL | Effects::STATE, Verb::Plain),
-            Some(b'd') if is("do") => Verb::Body,
-            Some(b'e') if is("explain") => Verb::Explain,
-            Some(b'e') if is("execute") => self.mark(Effects::EXECUTE, Verb::Plain),
-            Some(b'l') if is("load") => self.mark(Effects::LOAD, Verb::Plain),
-            Some(b'l' | b'u') if is("listen") || is("unlisten") => {
-                self.mark(Effects::STATE, Verb::Plain)
-            }
-            Some(b'p') if is("prepare") => Verb::Prepare,
-            Some(b'c') if is("close") => self.mark(Effects::STATE, Verb::Plain),
-            Some(b'c') if is("create") => self.mark(Effects::DDL, Verb::Create),
-            Some(b'a' | b'c' | b'g' | b'i' | b'r' | b't')
-                if [
-                    "alter", "comment", "grant", "revoke", "reassign", "import", "truncate",
-                ]
-                .into_iter()
-                .any(is) =>
-            {
-                self.mark(Effects::DDL, Verb::Plain)
-            }
-            _ => Verb::Plain,
+            self.later_word(word)
         };
+        self.named(word, token);
     }
 
-    fn mark(&mut self, effects: Effects, verb: Verb) -> Verb {
-        self.effects |= effects;
-        verb
-    }
-
-    fn later_word(&mut self, word: &[u8]) {
-        let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
-        match self.verb {
-            Verb::Set if self.words == 2 => {
-                // SET LOCAL, SET TRANSACTION and SET CONSTRAINTS end with the transaction.
-                if is("local") {
-                    self.effects |= Effects::LOCAL;
-                } else if !(is("transaction") || is("constraints")) {
-                    self.effects |= Effects::SETTINGS;
-                }
+    /// A string or name with a letter before it; whether it is one.
+    fn prefixed(&mut self, letter: u8) -> bool {
+        match (letter.to_ascii_lowercase(), self.rest) {
+            (b'e', [b'\'', ..]) => {
+                self.advance(1);
+                self.string(true);
             }
-            Verb::Prepare if self.words == 2 && !is("transaction") => {
-                self.effects |= Effects::STATE
+            (b'n', [b'\'', ..]) => {
+                self.advance(1);
+                self.string(!self.conforming);
             }
-            // ROLLBACK TO a savepoint takes back settings that were made since.
-            Verb::Rollback if is("to") => self.effects |= Effects::LOCAL,
-            Verb::Discard if is("all") => self.effects |= Effects::DISCARD_ALL,
-            Verb::Declare if is("hold") => self.effects |= Effects::STATE,
-            Verb::Create if is_temporary(word) => self.effects |= Effects::STATE,
-            Verb::Plain | Verb::Explain if self.previous == Word::Into && is_temporary(word) => {
-                self.effects |= Effects::STATE;
+            (b'b' | b'x', [b'\'', ..]) => {
+                self.advance(1);
+                self.string(false);
             }
-            // EXPLAIN ANALYZE does what it explains.
-            Verb::Explain if is("execute") => {
-                self.verb = self.mark(Effects::EXECUTE, Verb::Plain);
+            (b'u', [b'&', b'\'', ..]) => {
+                self.advance(2);
+                self.string(false);
             }
-            Verb::Explain if is("create") => self.verb = self.mark(Effects::DDL, Verb::Create),
-            _ => {}
+            (b'u', [b'&', b'"', ..]) => {
+                // A name that is not as it is written.
+                self.advance(2);
+                self.effects |= Effects::ANYTHING;
+                self.quoted_name();
+            }
+            _ => return false,
         }
-        self.previous = if is("into") { Word::Into } else { Word::Other };
-        self.function(word);
-    }
-
-    fn function(&mut self, word: &[u8]) {
-        let starts = |prefix: &str| {
-            word.get(..prefix.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-        };
-        match word.first().map(u8::to_ascii_lowercase) {
-            Some(b's') if word.eq_ignore_ascii_case(b"set_config") => {
-                self.effects |= Effects::SETTINGS
-            }
-            Some(b'p') if starts("pg_advisory_") || starts("pg_try_advisory_") => {
-                // The transaction-level ones (…_xact_…) are let go by the server itself.
-                let lower = word.to_ascii_lowercase();
-                if memchr::memmem::find(&lower, b"_xact_").is_none() {
-                    self.effects |= Effects::STATE;
-                }
-            }
-            _ => {}
-        }
-        if !self.stateful.is_empty()
-            && std::str::from_utf8(word).is_ok_and(|w| self.stateful.contains(&w.to_lowercase()))
-        {
-            self.effects |= Effects::SETTINGS | Effects::STATE;
-        }
-    }
-
-    fn string(&mut self, escapes: bool) {
-        loop {
-            let found = if escapes {
-                memchr::memchr2(b'\'', b'\\', self.rest)
-            } else {
-                memchr::memchr(b'\'', self.rest)
-            };
-            let Some(at) = found else {
-                self.rest = &[];
-                return;
-            };
-            let backslash = self.rest.get(at) == Some(&b'\\');
-            let doubled = self.rest.get(at + 1) == Some(&b'\'');
-            if backslash || doubled {
-                self.advance(at + 2);
-            } else {
-                self.advance(at + 1);
-                return;
-            }
-        }
+        true
     }
 
     fn quoted_name(&mut self) {
         let end = memchr::memchr(b'"', self.rest).unwrap_or(self.rest.len());
         let (name, _) = self.rest.split_at(end);
-        if !self.stateful.is_empty() || name.len() >= 10 {
-            self.function(name);
-        }
         self.advance(end + 1);
+        if self.rest.first() == Some(&b'"') {
+            // A name with a quote in it: it would have to be put together.
+            self.effects |= Effects::ANYTHING;
+        }
+        self.words += 1;
+        if self.words == 1 {
+            self.before = self.effects;
+            self.verb = self.mark(Effects::ANYTHING, Verb::Plain);
+        } else {
+            self.later_name();
+        }
+        self.named(name, Token::Other);
     }
 
-    fn dollar(&mut self) {
-        let after = self.rest.get(1..).unwrap_or_default();
-        if after.first().is_some_and(u8::is_ascii_digit) {
-            self.advance(1);
-            self.skip_while(|b| b.is_ascii_digit());
-            return;
-        }
-        let end = after
-            .iter()
-            .position(|&b| !(b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80))
-            .unwrap_or(after.len());
-        if after.get(end) != Some(&b'$') {
-            self.advance(1);
-            return;
-        }
-        let (tag, body) = self.rest.split_at(end + 2);
-        let close = memchr::memmem::find(body, tag).unwrap_or(body.len());
-        let (text, _) = body.split_at(close);
-        if self.verb == Verb::Body {
-            self.body(text);
-        }
-        self.rest = body.get(close + tag.len()..).unwrap_or_default();
-    }
-
-    /// The body of a DO block runs at once: whatever it may do counts.
-    fn body(&mut self, text: &[u8]) {
-        let lower = text.to_ascii_lowercase();
-        let has = |needle: &str| memchr::memmem::find(&lower, needle.as_bytes()).is_some();
-        if ["set", "listen", "temp", "advisory", "execute", "discard"]
-            .into_iter()
-            .any(has)
-        {
-            self.effects |= Effects::SETTINGS | Effects::STATE;
-        }
-        if ["create", "alter", "drop", "execute", "truncate"]
-            .into_iter()
-            .any(has)
-        {
-            self.effects |= Effects::DDL;
-        }
-    }
-
-    fn line_comment(&mut self) {
-        self.advance(2);
-        self.annotation();
-        let end = memchr::memchr2(b'\n', b'\r', self.rest).unwrap_or(self.rest.len());
-        self.advance(end);
-    }
-
-    fn block_comment(&mut self) {
-        self.advance(2);
-        self.annotation();
-        let mut depth = 1usize;
-        while depth > 0 {
-            let Some(at) = memchr::memchr2(b'*', b'/', self.rest) else {
-                self.rest = &[];
-                return;
+    /// Notes what a name may mean, quoted or not.
+    fn named(&mut self, name: &'a [u8], token: Token) {
+        if let Some(b'p' | b'P') = name.first() {
+            let starts = |prefix: &[u8]| {
+                name.get(..prefix.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
             };
-            match self.rest.get(at..at + 2) {
-                Some(b"*/") => {
-                    depth -= 1;
-                    self.advance(at + 2);
-                }
-                Some(b"/*") => {
-                    depth += 1;
-                    self.advance(at + 2);
-                }
-                _ => self.advance(at + 1),
+            if starts(b"pg_temp") {
+                self.effects |= Effects::STATE;
+            } else if starts(b"pg_settings") {
+                // Its rule makes an UPDATE a set_config.
+                self.effects |= Effects::SETTINGS;
             }
         }
+        self.effects |= self.names.word(name);
+        self.word = name;
+        self.follows = self.last;
+        self.last = token;
     }
-
-    fn annotation(&mut self) {
-        let is_blank = |byte: u8| BLANKS.contains(&char::from(byte));
-        let first = self.rest.iter().find(|&&byte| !is_blank(byte));
-        if first == Some(&b'@') {
-            self.effects |= Effects::ANNOTATED;
-        }
-    }
-}
-
-/// Whether a word says that what is created is temporary.
-fn is_temporary(word: &[u8]) -> bool {
-    [&b"temp"[..], b"temporary", b"pg_temp"]
-        .into_iter()
-        .any(|other| word.eq_ignore_ascii_case(other))
 }
 
 #[cfg(test)]

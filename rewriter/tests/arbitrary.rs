@@ -3,12 +3,10 @@
 #[path = "support/catalog.rs"]
 mod catalog;
 
-use std::collections::HashSet;
-
 use proptest::prelude::*;
 use twinport_rewriter::pg::fold::Fold;
 use twinport_rewriter::pg::{JsonColumns, annotations, rewrite_with};
-use twinport_rewriter::scan::{Effects, scan};
+use twinport_rewriter::scan::{Effects, Names, custom_names, scan};
 use twinport_rewriter::{Context, directive};
 
 /// Pieces of annotations and of SQL, so that random text gets past the first token.
@@ -129,11 +127,13 @@ proptest! {
 
     #[test]
     fn the_lexer_never_panics_and_the_quick_scan_misses_nothing(sql in any_text()) {
-        let _ = annotations(&sql, false);
-        if annotations(&sql, true).is_ok_and(|found| !found.is_empty()) {
-            let flags = scan(sql.as_bytes(), &HashSet::new());
-            prop_assert!(flags.contains(Effects::ANNOTATED));
+        for conforming in [true, false] {
+            let flags = scan(sql.as_bytes(), &Names::default(), conforming);
+            if annotations(&sql, conforming).is_ok_and(|found| !found.is_empty()) {
+                prop_assert!(flags.contains(Effects::ANNOTATED));
+            }
         }
+        let _ = custom_names(sql.as_bytes());
     }
 
     #[test]

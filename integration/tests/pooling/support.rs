@@ -126,6 +126,13 @@ impl Scene {
         self.port.running.wing().clients().count()
     }
 
+    /// Why clients keep their connections.
+    pub(crate) fn pins(&self) -> Vec<String> {
+        let clients = self.port.running.wing().clients().list();
+        let pins = clients.iter().filter_map(|client| client.pin());
+        pins.map(|reason| reason.to_string()).collect()
+    }
+
     /// How many statements that hold this word run on the server.
     pub(crate) async fn running(&self, word: &str) -> Result<i64> {
         let sql = "SELECT count(*) FROM pg_stat_activity

@@ -3,9 +3,11 @@
 //! All queries are sent at once and unnamed: one round trip, and no trace in a pooler's session.
 
 mod assemble;
+mod body;
 mod fingerprint;
-mod functions;
 mod query;
+mod traces;
+mod trees;
 mod types;
 
 use futures_util::future;
@@ -14,8 +16,8 @@ use tokio_postgres::{GenericClient, Row, types::FromSqlOwned};
 
 use crate::Error;
 
-pub use fingerprint::fingerprint;
-pub use functions::session_functions;
+pub use fingerprint::{fingerprint, traces_fingerprint};
+pub use traces::{Trace, Traces, session_traces};
 
 /// Reads all tables, columns, keys, indexes and types that are no part of the system and not
 /// temporary. The catalog's version is the [`fingerprint`] from before the reading, so that a

@@ -16,6 +16,8 @@ mod fold;
 pub mod handles;
 pub mod handshake;
 pub mod inward;
+mod judge;
+mod left;
 mod login;
 pub mod parameters;
 mod pin;

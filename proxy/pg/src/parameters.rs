@@ -22,6 +22,8 @@ const PLANNER: [&str; 3] = ["search_path", "role", "session_authorization"];
 pub struct Overrides {
     values: BTreeMap<Box<str>, Box<str>>,
     planner: u64,
+    /// There may be more, under names that nobody knows.
+    unclear: bool,
 }
 
 impl Overrides {
@@ -56,7 +58,35 @@ impl Overrides {
                 planner = hasher.finish() | 1;
             }
         }
-        Self { values, planner }
+        Self {
+            values,
+            planner,
+            unclear: false,
+        }
+    }
+
+    /// The same where more may be set, under names that nobody knows: whatever is applied after these begins with a
+    /// reset of everything.
+    #[must_use]
+    pub fn made_unclear(self) -> Self {
+        Self {
+            unclear: true,
+            ..self
+        }
+    }
+
+    /// Whether more may be set than is known.
+    #[must_use]
+    pub fn is_unclear(&self) -> bool {
+        self.unclear
+    }
+
+    /// The names of custom settings, which the server doesn't list.
+    pub fn custom_names(&self) -> impl Iterator<Item = &str> {
+        self.values
+            .keys()
+            .map(AsRef::as_ref)
+            .filter(|name: &&str| name.contains('.'))
     }
 
     /// A number that is equal where names mean the same: of `search_path` and the role. 0 if none is set.
@@ -103,15 +133,20 @@ impl Overrides {
     /// The SQL that turns a connection that carries `from` into one that carries `self`; `None` if equal.
     #[must_use]
     pub fn apply_after(&self, from: &Self) -> Option<String> {
-        if self.values == from.values {
+        if self.values == from.values && !from.unclear {
             return None;
         }
         let mut sql = String::new();
-        let identity_changes = IDENTITY.iter().any(|name| from.get(name) != self.get(name));
-        if identity_changes {
+        // Under another identity not everything may be set or reset: it is laid down first and put on last.
+        let puts_on = IDENTITY.iter().any(|name| self.get(name).is_some());
+        let lays_down = IDENTITY.iter().any(|name| from.get(name).is_some());
+        if puts_on || lays_down || from.unclear {
             sql.push_str("RESET SESSION AUTHORIZATION; RESET ROLE; ");
         }
-        for name in from.values.keys() {
+        if from.unclear {
+            sql.push_str("RESET ALL; ");
+        }
+        for name in from.values.keys().filter(|_| !from.unclear) {
             if !self.values.contains_key(name) && !IDENTITY.contains(&&**name) {
                 sql.push_str("RESET ");
                 push_name(&mut sql, name);
@@ -119,11 +154,11 @@ impl Overrides {
             }
         }
         let plain = self.values.iter().filter(|(name, value)| {
-            !IDENTITY.contains(&&***name) && from.values.get(*name) != Some(*value)
+            let is_there = !from.unclear && from.values.get(*name) == Some(*value);
+            !IDENTITY.contains(&&***name) && !is_there
         });
         let identity = IDENTITY
             .iter()
-            .filter(|_| identity_changes)
             .filter_map(|name| self.values.get_key_value(*name));
         for (name, value) in plain.chain(identity) {
             sql.push_str("SELECT pg_catalog.set_config(");
@@ -194,7 +229,7 @@ impl Shared {
     /// The one of this content.
     pub fn one(&self, overrides: Overrides) -> Arc<Overrides> {
         let mut hasher = DefaultHasher::new();
-        overrides.values.hash(&mut hasher);
+        (&overrides.values, overrides.unclear).hash(&mut hasher);
         let mut known = self.known.lock();
         let place = known.entry(hasher.finish()).or_default();
         if let Some(same) = place.upgrade().filter(|same| **same == overrides) {
@@ -242,7 +277,22 @@ pub(crate) fn push_literal(sql: &mut String, text: &str) {
 pub struct Reported {
     values: BTreeMap<Box<str>, Box<str>>,
     hash: u64,
+    /// `standard_conforming_strings` is off: backslashes mean something in every string.
+    backslashes: bool,
+    /// The client's encoding has signs whose later bytes look like ASCII, such as a backslash.
+    disguises: bool,
 }
+
+/// Encodings that only clients can have, for that reason.
+const DISGUISING: [&str; 7] = [
+    "BIG5",
+    "GB18030",
+    "GBK",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+    "SJIS",
+    "UHC",
+];
 
 impl Reported {
     /// From pairs; a later one wins.
@@ -269,6 +319,22 @@ impl Reported {
         let mut hasher = DefaultHasher::new();
         self.values.hash(&mut hasher);
         self.hash = hasher.finish();
+        self.backslashes = self.get("standard_conforming_strings") == Some("off");
+        self.disguises = self
+            .get("client_encoding")
+            .is_some_and(|encoding| DISGUISING.contains(&encoding));
+    }
+
+    /// Whether strings are read by the standard: a backslash is a backslash.
+    #[must_use]
+    pub fn conforming(&self) -> bool {
+        !self.backslashes
+    }
+
+    /// Whether this text can be read byte by byte.
+    #[must_use]
+    pub fn is_plain(&self, text: &[u8]) -> bool {
+        !self.disguises || text.is_ascii()
     }
 
     /// One value.
@@ -346,6 +412,41 @@ mod tests {
                  SELECT pg_catalog.set_config('role', 'other', false); "
             )
         );
+    }
+
+    #[test]
+    fn under_another_role_it_is_laid_down_before_anything_is_changed() {
+        let from = Overrides::from_pairs([("log_duration", "on"), ("role", "low")]);
+        let to = Overrides::from_pairs([("role", "low")]);
+        assert_eq!(
+            to.apply_after(&from).as_deref(),
+            Some(
+                "RESET SESSION AUTHORIZATION; RESET ROLE; RESET \"log_duration\"; \
+                 SELECT pg_catalog.set_config('role', 'low', false); "
+            )
+        );
+    }
+
+    #[test]
+    fn where_names_are_not_known_everything_is_reset() {
+        let from = Overrides::from_pairs([("a", "1")]).made_unclear();
+        let to = Overrides::from_pairs([("a", "1")]);
+        assert_ne!(from, to);
+        assert_eq!(
+            to.apply_after(&from).as_deref(),
+            Some(
+                "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
+                 SELECT pg_catalog.set_config('a', '1', false); "
+            )
+        );
+    }
+
+    #[test]
+    fn how_texts_are_read_is_known_from_what_was_reported() {
+        let mut reported = Reported::from_pairs([("client_encoding", "SJIS")]);
+        assert!(reported.conforming() && !reported.is_plain(b"\x95\\"));
+        reported.set("standard_conforming_strings", "off");
+        assert!(!reported.conforming() && reported.is_plain(b"a\\"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use twinport_rewriter::scan::Effects;
 
+use crate::left::ASKED;
+
 /// Why a lease outlives its transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pinned {
@@ -49,7 +51,7 @@ impl Pinned {
             _ => effects,
         };
         // Reasons are asked for all together, or not at all.
-        if effects.intersects(Effects::STATE | Effects::LOAD) {
+        if effects.intersects(ASKED.without(Effects::SETTINGS)) {
             effects | Effects::STATE | self.lasting()
         } else {
             effects

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use twinport_rewriter::pg::JsonColumns;
-use twinport_rewriter::scan::{Effects, scan};
+use twinport_rewriter::scan::Effects;
 use twinport_rewriter::{Context, pg};
 
 use crate::catalogs::Loaded;
@@ -73,8 +73,7 @@ pub(crate) fn rewrites(bytes: u64) -> Rewrites {
 impl Session {
     /// Looks at a statement's text.
     pub(crate) fn plan(&mut self, text: &[u8], types: &[u8]) -> Planned {
-        let stateful = self.pool.connector().catalog.stateful();
-        let effects = scan(text, &stateful);
+        let effects = self.judge(text);
         if effects.is_empty() {
             return Planned::AsIs(effects);
         }
@@ -95,7 +94,12 @@ impl Session {
         if let Some(planned) = self.by_name(text, types, effects) {
             return planned;
         }
-        Planned::AsIs(effects.without(Effects::EXECUTE))
+        if effects.contains(Effects::EXECUTE) {
+            // What SQL has prepared was read when it was prepared, and what it sets may be told only now.
+            let effects = effects.without(Effects::EXECUTE);
+            return Planned::AsIs(effects | Effects::SETTINGS | Effects::STATE);
+        }
+        Planned::AsIs(effects)
     }
 
     /// SQL that speaks of a statement which was prepared by the protocol; `None` if it does not.
@@ -213,7 +217,7 @@ impl Session {
     }
 
     fn rewrite(&self, sql: &str, names: &Names, loaded: &Loaded) -> Arc<Outcome> {
-        let conforming = self.reported.get("standard_conforming_strings") != Some("off");
+        let conforming = self.reported_now().conforming();
         let schemas = schemas(&names.path, &names.user);
         let key = RewriteKey {
             catalog: loaded.version,

@@ -36,6 +36,8 @@ pub struct Backend {
     greetings: Mutex<Greetings>,
     stats: Arc<PoolStats>,
     connections: Arc<Registry>,
+    /// Whether only we ourselves use it.
+    control: bool,
 }
 
 /// What a client is told at login, for the settings that it asked for.
@@ -111,6 +113,11 @@ impl Backend {
     /// who works for them.
     pub fn sole<'a>(&self, user: &'a str) -> Option<&'a str> {
         self.settings.upstream.user.is_none().then_some(user)
+    }
+
+    /// Whether its statements are our own.
+    pub(crate) fn is_control(&self) -> bool {
+        self.control
     }
 
     /// What was told to a client of the same startup settings before.
@@ -293,6 +300,7 @@ impl Pools {
             greetings: Mutex::default(),
             stats: Arc::clone(&stats),
             connections: Arc::clone(&self.connections),
+            control,
         };
         let pool = Pool::new(backend, pool_settings, quota, stats);
         state.pools.insert(key, Arc::clone(&pool));

@@ -66,6 +66,10 @@ impl Session {
                 match self.without_lease(header.tag, header.len, rest) {
                     Unleased::Done => at += header.len,
                     Unleased::Skip => self.passing = header.len,
+                    // Nobody is kept from a connection meanwhile.
+                    Unleased::Step(Step::Lease) if self.must_learn(header.tag) => {
+                        return (at, Some(Step::Learn));
+                    }
                     // The usual case: nothing has to wait, or be kept.
                     Unleased::Step(Step::Lease) if self.lease_at_once() => {
                         self.reserve(rest.len());
@@ -176,6 +180,9 @@ impl Session {
         if self.replies.skipping && is_skipped(tag) {
             return Ok(Did::Done);
         }
+        if self.must_learn(tag) {
+            return Ok(Did::Wait(Step::Learn));
+        }
         let body = bytes.get(HEADER..).unwrap_or_default();
         let malformed = |error: twinport_wire::Error| Fault::protocol(&error);
         match tag {
@@ -230,6 +237,7 @@ impl Session {
                 }
             }
             frontend::FUNCTION_CALL => {
+                self.note_function(body);
                 self.to_upstream.extend_from_slice(bytes);
                 self.replies.push(Expect::Function);
             }

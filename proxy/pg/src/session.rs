@@ -20,6 +20,7 @@ use crate::buffers::Batch;
 use crate::cancel::Key;
 use crate::fault::Fault;
 use crate::handles::{Handles, Names};
+use crate::left::LookBack;
 use crate::parameters::{Overrides, Reported};
 use crate::pin::Pinned;
 use crate::pools::{Backend, PgPool};
@@ -34,6 +35,8 @@ pub(crate) enum Step {
     Lease,
     /// The transaction is over.
     Release,
+    /// It is not known which functions leave something behind.
+    Learn,
     /// A statement is annotated and the catalog isn't there, or is out of date.
     Catalog,
     /// An annotated statement stands in a transaction that may have changed the search path.
@@ -58,6 +61,8 @@ pub(crate) struct Held {
     pub(crate) effects: Effects,
     /// Whether the batch that is being sent may take settings back to the server's own values.
     pub(crate) resets: bool,
+    /// What the server will be asked for by name.
+    pub(crate) look_back: LookBack,
 }
 
 /// The time of the statement that has one of its own. From when it is sent until it has come to its end, nothing is
@@ -151,6 +156,7 @@ impl Session {
                 self.catalog_fault = self.wing.catalogs.load(&self.wing, &self.pool).await.err();
                 true
             }
+            Step::Learn => self.learn().await,
             Step::SearchPath => self.ask_search_path().await,
             Step::Retry => self.retry().await,
             Step::TimedOut => {

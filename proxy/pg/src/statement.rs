@@ -157,6 +157,8 @@ pub struct Statement {
     stale: AtomicBool,
     /// Its result's columns as numbers, by what its names mean; as far as anybody wanted to know.
     columns: Mutex<Vec<(u64, u64)>>,
+    /// What it may leave behind, in the last 16 bits, by the knowledge of the version in the others.
+    judged: AtomicU64,
 }
 
 impl Statement {
@@ -180,6 +182,19 @@ impl Statement {
             known.remove(0);
         }
         known.push((planner, columns));
+    }
+
+    /// What it may leave behind by the knowledge of this version, if that was noted.
+    pub fn judged(&self, version: u64) -> Option<Effects> {
+        let judged = self.judged.load(Ordering::Relaxed);
+        let [.., high, low] = judged.to_be_bytes();
+        (judged >> 16 == version).then(|| Effects::from_bits(u16::from_be_bytes([high, low])))
+    }
+
+    /// Notes what it may leave behind.
+    pub fn note_judged(&self, version: u64, effects: Effects) {
+        let judged = version << 16 | u64::from(effects.bits());
+        self.judged.store(judged, Ordering::Relaxed);
     }
 }
 
@@ -257,6 +272,7 @@ impl Statements {
             plan,
             stale: AtomicBool::new(false),
             columns: Mutex::default(),
+            judged: AtomicU64::new(0),
         })
     }
 
@@ -272,6 +288,7 @@ impl Statements {
                 && held.plan.text == plan.text
                 && held.plan.types == plan.types
                 && held.plan.refusal == plan.refusal
+                && held.plan.effects == plan.effects
                 && held.plan.timeout == plan.timeout
                 && held.plan.json_tail == plan.json_tail
                 && held.plan.fold == plan.fold
@@ -326,6 +343,15 @@ mod tests {
             *UpstreamName::theirs(b"a name of theirs"),
             *b"a name of theirs"
         );
+    }
+
+    #[test]
+    fn a_judgement_holds_for_one_version() {
+        let statement = Statements::default().private(plan("SELECT f()", &[]));
+        assert_eq!(statement.judged(7), None);
+        statement.note_judged(7, Effects::UNTOLD);
+        assert_eq!(statement.judged(7), Some(Effects::UNTOLD));
+        assert_eq!(statement.judged(8), None);
     }
 
     #[test]

@@ -18,37 +18,16 @@ use twinport_wire::pg::backend::{Status, build as answer};
 
 use crate::fault::Fault;
 use crate::handles::Names;
+use crate::left::{ASKED, LookBack};
 use crate::parameters::Overrides;
 use crate::pin::Pinned;
 use crate::pools::Backend;
 use crate::reply::Replies;
-use crate::session::{Clock, Held, Session};
-use crate::upstream::{ExchangeError, Row, Upstream};
-
-/// What of the session's settings differs from what it began with.
-const ASK_SETTINGS: &str = "SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
-     WHERE source = 'session' AND name !~ '^transaction_' \
-     UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role') \
-     WHERE pg_catalog.current_setting('role') <> 'none'";
-
-/// What the session holds that can't be moved to another connection.
-const ASK_STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
-     WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
-     UNION ALL SELECT 'p', 'temporary table', NULL WHERE pg_catalog.pg_my_temp_schema() <> 0 \
-     AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()) \
-     UNION ALL SELECT 'p', 'advisory lock', NULL WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
-     WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()) \
-     UNION ALL SELECT 'p', 'cursor WITH HOLD', NULL \
-     WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
-     UNION ALL SELECT 'p', 'SQL PREPARE', NULL \
-     WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)";
+use crate::session::{Clock, Held, Session, Step};
+use crate::upstream::{ExchangeError, Upstream};
 
 /// Put before SQL of our own where a session may have set a time for statements; it ends with that SQL.
 const UNHURRIED: &str = "SET LOCAL statement_timeout = 0; ";
-
-/// How often a question is asked again that fell to the session's own `statement_timeout`: even to put that aside
-/// takes a moment, which is long where the server is busy.
-const ASK_AGAIN: usize = 8;
 
 /// How long the server may take to say what a session left.
 const ASK_BOUND: Duration = Duration::from_secs(10);
@@ -137,6 +116,7 @@ impl Session {
             since: Instant::now(),
             effects: Effects::NONE,
             resets: false,
+            look_back: LookBack::default(),
         });
     }
 
@@ -185,13 +165,24 @@ impl Session {
         if effects.contains(Effects::DDL) {
             self.wing.catalogs.schema_changed(self.pool.connector());
         }
-        if effects.intersects(Effects::SETTINGS | Effects::STATE | Effects::LOAD) {
-            match look_back(&mut held.upstream, effects, self.pool.connector().user()).await {
+        // Where something failed, it may have been that.
+        let discarded = effects.contains(Effects::DISCARD_ALL) && self.replies.errors == 0;
+        if effects.intersects(ASKED) {
+            let backend = self.pool.connector();
+            let known = backend.catalog.known();
+            let known = known.as_ref().map_or(&[][..], |known| &known.settings);
+            let wanted = Arc::clone(&self.settings);
+            match held
+                .look_back(effects, &wanted, known, backend.user(), discarded)
+                .await
+            {
                 Ok(left) => {
-                    let left_settings = self.wing.overrides.one(left.settings);
-                    held.upstream.settings = Arc::clone(&left_settings);
-                    let over = left_settings.over(&self.baseline);
-                    self.settings = self.wing.overrides.one(over);
+                    // The server may spell them otherwise than we do: what has not changed stays as it is.
+                    if effects.intersects(ASKED.without(Effects::STATE)) {
+                        held.upstream.settings = self.wing.overrides.one(left.on_connection);
+                        let over = left.settings.over(&self.baseline);
+                        self.settings = self.wing.overrides.one(over);
+                    }
                     if effects.contains(Effects::STATE) || !matches!(self.pinned, Pinned::By { .. })
                     {
                         self.pin(left.pin);
@@ -221,7 +212,12 @@ impl Session {
         };
         let known = !matches!(self.pinned, Pinned::Unknown { .. });
         // A RESET inside a function goes to the server's values, and not to what the client asked for at login.
-        if known && let Err(error) = apply(&mut held.upstream, &self.settings).await {
+        // Where more may be set than is known, applying would take that away.
+        let clear = !held.upstream.settings.is_unclear();
+        if known
+            && clear
+            && let Err(error) = apply(&mut held.upstream, &self.settings).await
+        {
             return self.end_lost(&error).await;
         }
         let notifications = std::mem::take(&mut held.upstream.aside);
@@ -295,9 +291,18 @@ impl Session {
             self.handles.undo(change);
         }
         let batch = self.batch.take();
-        let (done, _) = self.take_requests(&batch);
-        // It is not tried a third time. What it has to wait for, a catalog that is out of date, it will ask for
-        // again.
+        let mut done = 0;
+        loop {
+            let (more, step) = self.take_requests(batch.get(done..).unwrap_or_default());
+            done += more;
+            match step {
+                // What a changed schema makes of its functions is not known from the first time.
+                Some(Step::Learn) => self.wing.catalogs.learn(&self.wing, &self.pool).await,
+                // What else it has to wait for, a catalog that is out of date, it will ask for again.
+                _ => break,
+            }
+        }
+        // It is not tried a third time.
         self.batch.forget();
         if let Some(rest) = batch.get(done..).filter(|rest| !rest.is_empty()) {
             self.pending.splice(..0, rest.iter().copied());
@@ -322,6 +327,7 @@ impl Session {
         let half_sent = self.passing > 0 || !self.to_upstream.is_empty();
         let mut replies = std::mem::take(&mut self.replies);
         let slot = Arc::clone(&self.key.slot);
+        let lasts = held.look_back.lasts(held.effects);
         let needs_discard = self.session_mode || self.pinned.is_some() || !held.effects.is_empty();
         if held.effects.contains(Effects::DDL) {
             self.wing.catalogs.schema_changed(self.pool.connector());
@@ -335,7 +341,7 @@ impl Session {
             }
             let _ = slot.disarm();
             slot.settled().await;
-            let recoverable = !half_sent && !replies.copy_in && !replies.is_mid_answer();
+            let recoverable = !lasts && !half_sent && !replies.copy_in && !replies.is_mid_answer();
             let clean = recoverable
                 && tokio::time::timeout(bound, clean(&mut upstream, &mut replies, needs_discard))
                     .await
@@ -392,83 +398,6 @@ pub(crate) async fn apply(
     }
     upstream.settings = Arc::clone(wanted);
     Ok(sql.is_some())
-}
-
-struct Left {
-    settings: Overrides,
-    pin: Pinned,
-}
-
-/// Asks what a session has left. If it has left so short a `statement_timeout` that the question falls to it, asks
-/// without one.
-async fn look_back(
-    upstream: &mut Upstream,
-    effects: Effects,
-    user: &str,
-) -> Result<Left, ExchangeError> {
-    let mut left = ask_what_is_left(upstream, effects, user, "").await;
-    for _ in 0..ASK_AGAIN {
-        match &left {
-            Err(ExchangeError::Server { code, .. }) if code == "57014" => {
-                let first = ["SHOW statement_timeout; ", UNHURRIED].concat();
-                left = ask_what_is_left(upstream, effects, user, &first).await;
-            }
-            _ => break,
-        }
-    }
-    left
-}
-
-/// With `first` SQL that tells the session's `statement_timeout` before it is put aside.
-async fn ask_what_is_left(
-    upstream: &mut Upstream,
-    effects: Effects,
-    user: &str,
-    first: &str,
-) -> Result<Left, ExchangeError> {
-    let mut sql = [first, ASK_SETTINGS].concat();
-    sql.push_str(
-        " UNION ALL SELECT 's', 'session_authorization', session_user::text WHERE session_user <> ",
-    );
-    crate::parameters::push_literal(&mut sql, user);
-    if effects.contains(Effects::STATE) {
-        sql.push_str(ASK_STATE);
-    }
-    let mut rows = bounded(upstream.run(&sql)).await?.into_iter();
-    let timeout = match first {
-        "" => None,
-        _ => rows.next().and_then(|row| row.into_iter().next().flatten()),
-    };
-    let timeout = timeout.map(|value| ("statement_timeout".to_owned(), value));
-    let (settings, state): (Vec<Row>, Vec<Row>) =
-        rows.partition(|row| row.first().is_some_and(|kind| kind.as_deref() == Some("s")));
-    let settings = settings
-        .into_iter()
-        .filter_map(|row| match <[_; 3]>::try_from(row) {
-            Ok([_, Some(name), Some(value)]) => Some((name, value)),
-            _ => None,
-        });
-    let mut reasons: Vec<String> = state
-        .into_iter()
-        .filter_map(|row| row.into_iter().nth(1).flatten())
-        .collect();
-    let lasting = if effects.contains(Effects::LOAD) {
-        reasons.push("LOAD".to_owned());
-        Effects::LOAD
-    } else {
-        Effects::NONE
-    };
-    let pin = match &*reasons {
-        [] => Pinned::No,
-        reasons => Pinned::By {
-            reason: reasons.join(", ").into(),
-            lasting,
-        },
-    };
-    Ok(Left {
-        settings: Overrides::from_pairs(settings.chain(timeout)),
-        pin,
-    })
 }
 
 /// An exchange of our own, within a bound.

@@ -15,7 +15,7 @@ use twinport_core::pool::Connection;
 use twinport_core::stream::Stream;
 use twinport_wire::pg::backend::{self, Fields, Status, Values};
 use twinport_wire::pg::frame::{Frame, Frames};
-use twinport_wire::pg::frontend::build;
+use twinport_wire::pg::frontend::{Target as Closed, build};
 
 use crate::admin::registry::Registered;
 use crate::buffers::Buffers;
@@ -228,6 +228,27 @@ impl Upstream {
         build::execute(&mut request, b"", 0);
         build::sync(&mut request);
         self.unnamed = None;
+        self.exchange(&request).await
+    }
+
+    /// As [`Upstream::run`], in one transaction, and so that the unnamed statement stays: a client may bind it again, and
+    /// decodes its rows as it was told.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ask_aside(&mut self, statements: &[&str]) -> Result<Vec<Row>, ExchangeError> {
+        const NAME: &[u8] = b"_tp_question";
+        let mut request = Vec::new();
+        for sql in statements {
+            // One that failed may have been left.
+            build::close(&mut request, Closed::Statement(NAME));
+            build::close(&mut request, Closed::Portal(NAME));
+            build::parse(&mut request, NAME, sql.as_bytes(), &[]);
+            build::bind_text(&mut request, NAME, NAME, &[]);
+            build::execute(&mut request, NAME, 0);
+        }
+        build::close(&mut request, Closed::Statement(NAME));
+        build::sync(&mut request);
         self.exchange(&request).await
     }
 

@@ -2,16 +2,16 @@
 
 #![no_main]
 
-use std::collections::HashSet;
-
 use libfuzzer_sys::fuzz_target;
 use twinport_rewriter::pg::annotations;
-use twinport_rewriter::scan::{Effects, scan};
+use twinport_rewriter::scan::{Effects, Names, custom_names, scan};
 
 fuzz_target!(|sql: &str| {
-    let _ = annotations(sql, false);
-    let flags = scan(sql.as_bytes(), &HashSet::new());
-    if annotations(sql, true).is_ok_and(|found| !found.is_empty()) {
-        assert!(flags.contains(Effects::ANNOTATED));
+    for conforming in [true, false] {
+        let flags = scan(sql.as_bytes(), &Names::default(), conforming);
+        if annotations(sql, conforming).is_ok_and(|found| !found.is_empty()) {
+            assert!(flags.contains(Effects::ANNOTATED));
+        }
     }
+    let _ = custom_names(sql.as_bytes());
 });

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind};
+use crate::scan::continued;
 
 /// A token and the bytes it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +181,14 @@ impl Lexer<'_> {
                 (None, _) => return Err(Self::unclosed("quoted string", quote)),
                 (Some(b'\''), Some(b'\'')) => at += 2,
                 (Some(b'\\'), Some(_)) if backslashes => at += 2,
-                (Some(b'\''), _) => return Ok(at + 1),
+                (Some(b'\''), _) => {
+                    // A part on a later line is read as the first one is.
+                    let rest = self.sql.as_bytes().get(at + 1..).unwrap_or_default();
+                    match continued(rest).filter(|_| backslashes) {
+                        Some(length) => at += 1 + length,
+                        None => return Ok(at + 1),
+                    }
+                }
                 _ => at += 1,
             }
         }
@@ -270,6 +278,8 @@ mod tests {
         assert_eq!(texts(r"'a\' b", true), [r"'a\'", "b"]);
         assert_eq!(texts(r"'a\' b' c", false), [r"'a\' b'", "c"]);
         assert_eq!(texts(r"E'a\' b' c", true), [r"E'a\' b'", "c"]);
+        assert_eq!(texts("E'a' -- x\n 'b\\'c' d", true).len(), 2);
+        assert_eq!(texts("E'a' 'b\\' c", true).len(), 3);
         assert_eq!(
             texts("'it''s' U&'x' N'y' b'1'", true),
             ["'it''s'", "U&'x'", "N'y'", "b'1'"]

@@ -2,8 +2,35 @@
 
 use super::*;
 
+fn names() -> Names {
+    let builtin = [
+        "count",
+        "from",
+        "now",
+        "values",
+        "in",
+        "as",
+        "set_config",
+        "distinct",
+        "select",
+        "pg_advisory_xact_lock",
+        "on",
+        "numeric",
+    ];
+    let builtin = builtin.map(|name| name.as_bytes().into());
+    Names::new(
+        std::sync::Arc::new(builtin.into()),
+        ["add_one".to_owned()],
+        [(
+            "Touch_Session".to_owned(),
+            Effects::SETTINGS | Effects::STATE,
+        )],
+        Effects::NONE,
+    )
+}
+
 fn effects(sql: &str) -> Effects {
-    scan(sql.as_bytes(), &HashSet::from(["touch_session".to_owned()]))
+    scan(sql.as_bytes(), &names(), true)
 }
 
 #[test]
@@ -16,11 +43,17 @@ fn plain_statements_leave_nothing() {
         "BEGIN",
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         "SELECT pg_advisory_xact_lock(1)",
-        "PREPARE TRANSACTION 'x'",
+        "INSERT INTO public.t (a, b) VALUES (1, 2) RETURNING count(*)",
+        "SELECT add_one(1), \"add_one\" (2) FROM (VALUES (1)) AS v(a) WHERE a IN (1)",
+        "SELECT x FROM (SELECT now()) later(x) /* c */ -- d",
+        "WITH RECURSIVE t(n) AS (SELECT 1) SELECT n::numeric(10, 2) FROM t",
+        "UPDATE t SET note = 'set_config(' WHERE id = 1",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "TRUNCATE t",
+        "CALL add_one(1)",
         "/* plain @include */ SELECT 1 -- a @b",
         "DECLARE c CURSOR FOR SELECT 1",
         "SELECT 1 /* a /* nested */ still */",
-        "DO $$ BEGIN PERFORM 1; END $$",
     ] {
         assert_eq!(effects(sql), Effects::NONE, "{sql}");
     }
@@ -38,6 +71,23 @@ fn settings_are_seen() {
         "DO $$ BEGIN SET x = 1; END $$",
         "SELECT Touch_Session()",
         "/* c */ -- d\n SET x = 1",
+        "SET \"search_path\" = 'evil'",
+        "SET search_path = 'evil'",
+        "SET local.tenant = 'x'",
+        "SET transaction.tenant = 'x'",
+        "SET /* c */ SESSION \"x\" = 1",
+        "DO 'BEGIN SET x = 1; END'",
+        "DO LANGUAGE plpgsql E'begin end'",
+        "UPDATE \"pg_settings\" SET setting = '8MB' WHERE name = 'work_mem'",
+        "SELECT U&\"s\\0065t_config\"('work_mem', '1MB', false)",
+        "SELECT \"a\"\"b\"()",
+        "SELECT unknown_function(1)",
+        "SELECT DISTINCT ON (a) unknown_function(1)",
+        "SELECT unknown_function /* c */ -- d\n (1)",
+        "SELECT s.unknown_function (1)",
+        "SELECT t.touch_session FROM t",
+        "SELECT 1; CHECK THIS",
+        "SELECT E'a'\n'\\'', 'b' ; SET x = 1 --'",
     ] {
         assert!(effects(sql).contains(Effects::SETTINGS), "{sql}");
     }
@@ -59,6 +109,15 @@ fn state_is_seen() {
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
         "PREPARE a AS SELECT 1",
         "SELECT E'a\\'; LISTEN x', 1; LISTEN y",
+        "SELECT 1 AS a INTO LOCAL TEMP x",
+        "SELECT 1 AS a INTO GLOBAL TEMPORARY x",
+        "SELECT 1 AS a INTO x",
+        "CREATE TABLE \"pg_temp\".x (a int)",
+        "CREATE TABLE x (a int)",
+        "CREATE FUNCTION PG_TEMP.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "PREPARE \"a\" AS SELECT 1",
+        "SELECT pg_create_physical_replication_slot('a', true, true)",
+        "SELECT query_to_xml('SELECT set_config(1)', true, false, '')",
     ] {
         assert!(effects(sql).contains(Effects::STATE), "{sql}");
     }
@@ -86,10 +145,65 @@ fn several_statements_are_counted() {
     assert!(!effects("SELECT 1;;  ").contains(Effects::SEVERAL));
     assert!(effects("DISCARD ALL").contains(Effects::DISCARD_ALL));
     assert!(effects("CREATE TABLE a (b int)").contains(Effects::DDL));
+    let temporary = effects("SELECT 1; CREATE OR REPLACE TEMP VIEW v AS SELECT 1");
+    assert!(temporary.contains(Effects::STATE) && !temporary.contains(Effects::DDL));
+    assert!(effects("CREATE TABLE temp (a int)").contains(Effects::DDL));
     assert_eq!(effects("LOAD 'auto_explain'"), Effects::LOAD);
     assert_eq!(effects("SET LOCAL search_path = a"), Effects::LOCAL);
+    assert_eq!(effects("SET LOCAL \"a.b\" = 1"), Effects::LOCAL);
+    assert_eq!(
+        effects("SELECT set_config('a.b', $1, true)"),
+        Effects::LOCAL
+    );
     assert_eq!(effects("ROLLBACK TO SAVEPOINT a"), Effects::LOCAL);
     assert_eq!(effects("ROLLBACK"), Effects::NONE);
+}
+
+#[test]
+fn names_that_are_computed_are_told_apart() {
+    for sql in [
+        "SELECT set_config('app.' || $1, 'x', false)",
+        "SELECT set_config(name, value, false) FROM t",
+        "SELECT set_config(E'a\\x2eb', 'x', false)",
+        "SELECT set_config('app.' /* c */ || 'b', 'x', true)",
+        "DO 'begin perform set_config(''app.'' || x, ''x'', false); end'",
+    ] {
+        assert!(effects(sql).contains(Effects::UNTOLD), "{sql}");
+    }
+    for sql in [
+        "SELECT set_config('app.tenant', 'it''s', false)",
+        "SELECT set_config($1, f($2, ','), false)",
+        "SET app.tenant = 'x'",
+        "DO 'begin perform set_config(''app.tenant'', ''x'', false); end'",
+    ] {
+        assert!(!effects(sql).contains(Effects::UNTOLD), "{sql}");
+        assert!(effects(sql).contains(Effects::SETTINGS), "{sql}");
+    }
+}
+
+#[test]
+fn strings_are_read_as_the_server_reads_them() {
+    let sql = br"select 'x\''; set search_path = evil --'";
+    assert!(scan(sql, &names(), true).is_empty());
+    assert!(scan(sql, &names(), false).contains(Effects::SETTINGS));
+    let sql = br"select 'x\'; set search_path = evil --'";
+    assert!(scan(sql, &names(), true).contains(Effects::SETTINGS));
+    assert!(scan(sql, &names(), false).is_empty());
+}
+
+#[test]
+fn long_names_and_other_alphabets_are_not_trusted() {
+    let long = "x".repeat(64);
+    assert!(effects(&format!("SELECT {long}()")).contains(Effects::ANYTHING));
+    let caf = Names::new(
+        std::sync::Arc::default(),
+        [],
+        [("caf\u{e9}".to_owned(), Effects::SETTINGS)],
+        Effects::NONE,
+    );
+    let latin1 = b"SELECT * FROM caf\xe9";
+    assert_eq!(scan(latin1, &caf, true), Effects::SETTINGS);
+    assert_eq!(scan(b"SELECT * FROM cafe", &caf, true), Effects::NONE);
 }
 
 proptest::proptest! {

@@ -52,3 +52,37 @@ pub async fn fingerprint(client: &impl GenericClient) -> Result<u64, Error> {
     let hash: Option<i64> = found.first().map(|row| get(row, 0)).transpose()?;
     Ok(hash.unwrap_or_default().cast_unsigned())
 }
+
+/// As [`FINGERPRINT`], of what [`session_traces`](super::session_traces) reads.
+const TRACES: &str = "
+SELECT hashtextextended(concat_ws(' ',
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 1))
+       FROM pg_catalog.pg_proc WHERE oid >= 16384),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 2))
+       FROM pg_catalog.pg_rewrite WHERE oid >= 16384),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 3))
+       FROM pg_catalog.pg_trigger WHERE tgfoid >= 16384),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 4)) FROM pg_catalog.pg_attrdef),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 5)) FROM pg_catalog.pg_policy),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 6))
+       FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND contype IN ('c', 'f')),
+    (SELECT sum(hashint8extended(inhrelid::int8 << 32 | inhparent::int8, 7)) FROM pg_catalog.pg_inherits),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 8))
+       FROM pg_catalog.pg_operator WHERE oid >= 16384),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 9))
+       FROM pg_catalog.pg_cast WHERE oid >= 16384),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 10)) FROM pg_catalog.pg_type
+      WHERE oid >= 16384 AND typtype IN ('b', 'd', 'e', 'r', 'm') AND typcategory <> 'A'),
+    (SELECT sum(hashtextextended(relname::text, oid::int8))
+       FROM pg_catalog.pg_class WHERE oid >= 16384 AND (relhasrules OR relhastriggers))), 0)";
+
+/// A number that is another one whenever committed DDL has changed what leaves something behind in a session. It is
+/// cheaper than [`fingerprint`]: it reads neither columns nor indexes.
+///
+/// # Errors
+/// What the server or the connection says.
+pub async fn traces_fingerprint(client: &impl GenericClient) -> Result<u64, Error> {
+    let found = rows(client, TRACES).await?;
+    let hash: Option<i64> = found.first().map(|row| get(row, 0)).transpose()?;
+    Ok(hash.unwrap_or_default().cast_unsigned())
+}

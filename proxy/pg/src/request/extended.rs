@@ -51,7 +51,12 @@ impl Session {
             .flatten();
         let again = again.filter(|handle| {
             let plan = &handle.statement.plan;
-            plan.can_be_repeated() && *plan.text == *parse.text && *plan.types == *parse.types
+            // A setting says what a backslash means.
+            let is_plain = !parse.text.contains(&b'\\');
+            is_plain
+                && plan.can_be_repeated()
+                && *plan.text == *parse.text
+                && *plan.types == *parse.types
         });
         let statement = match again {
             Some(handle) => Arc::clone(&handle.statement),
@@ -305,11 +310,23 @@ impl Session {
         Some(made)
     }
 
+    fn note_bound(&mut self, statement: &Statement, effects: Effects) {
+        self.note_effects(effects);
+        self.note_names(&statement.plan.text, effects);
+        if let Some(executes) = &statement.plan.executes {
+            self.note_names(&executes.statement.plan.text, effects);
+        }
+    }
+
     pub(super) fn bind(&mut self, bind: Bind<'_>) -> Did {
         let (name, bound) = match self.bound(bind.statement, Some(bind.portal)) {
             Ok(found) => found,
             Err(unready) => return self.put_off(unready),
         };
+        if let Some(bound) = &bound {
+            let effects = self.effects_of(&bound.statement);
+            self.note_values(Some(bind.rest), effects);
+        }
         self.portals.set(bind.portal, bound.clone());
         build::bind(&mut self.to_upstream, bind.portal, &name, bind.rest);
         self.replies.push(Expect::Bind(bound));
@@ -321,6 +338,10 @@ impl Session {
     pub(super) fn begin_large_bind(&mut self, len: usize, rest: &[u8]) -> Option<usize> {
         let bind = Bind::decode(rest.get(HEADER..)?).ok()?;
         let (name, bound) = self.bound(bind.statement, Some(bind.portal)).ok()?;
+        if let Some(bound) = &bound {
+            let effects = self.effects_of(&bound.statement);
+            self.note_values(None, effects);
+        }
         self.portals.set(bind.portal, bound.clone());
         self.batch.forget();
         let tail = len - HEADER - bind.offset;
@@ -354,15 +375,17 @@ impl Session {
         if bound.statement.is_stale() && bound.described {
             return Err(result_changed());
         }
-        let effects = bound.statement.plan.effects;
         if portal.is_some()
             && self.names_now.is_some()
             && bound.statement.plan.may_end_transaction()
         {
             self.names_now = None;
         }
-        self.note_effects(effects);
-        let resets = takes_back(&bound.statement.plan.text, effects);
+        let effects = self.effects_of(&bound.statement);
+        if !effects.is_empty() {
+            self.note_bound(&bound.statement, effects);
+        }
+        let resets = takes_back(&bound.statement.plan.text, bound.statement.plan.effects);
         if let Some(held) = &mut self.held {
             held.resets |= resets;
         }

@@ -27,6 +27,7 @@ impl Session {
             Planned::AsIs(effects) => {
                 if !effects.is_empty() {
                     self.note_effects(effects);
+                    self.note_names(text, effects);
                 }
                 self.to_upstream.extend_from_slice(bytes);
                 let mut expect = Expect::PLAIN_QUERY;
@@ -87,6 +88,10 @@ impl Session {
             self.pool.stats().rewrites.add(1);
         }
         self.note_effects(plan.effects);
+        self.note_names(&plan.text, plan.effects);
+        if let Some(executes) = &plan.executes {
+            self.note_names(&executes.statement.plan.text, plan.effects);
+        }
         self.set_clock(plan.timeout);
         let fold = plan
             .fold

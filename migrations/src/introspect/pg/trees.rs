@@ -1,0 +1,140 @@
+//! What stored expressions call: those of views, rules, defaults, policies, checks, and bodies in standard SQL.
+//!
+//! They are read as the node trees that the catalog stores: to have them written as SQL would lock what they name.
+
+use tokio_postgres::GenericClient;
+
+use super::traces::Trace;
+use super::{get, rows};
+use crate::Error;
+
+/// Something with an expression, or with a trigger or the like.
+pub(super) struct Found {
+    /// The relation or function; 0 if it is reached without a name.
+    pub(super) oid: u32,
+    pub(super) name: String,
+    /// Functions and relations that it uses.
+    pub(super) references: Vec<u32>,
+    /// What it leaves by calling functions of the server's own.
+    pub(super) trace: Trace,
+    /// Its constants, if it leaves anything.
+    pub(super) strings: Vec<String>,
+}
+
+/// Whatever refers to functions: the object, what it refers to, and its tree if that leaves something by itself.
+const FOUND: &str = r"
+WITH own AS MATERIALIZED (
+    SELECT pg_catalog.array_agg(oid) AS oids
+      FROM (SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.oid < 16384
+               AND (p.proname IN ('set_config', 'ts_stat', 'ts_rewrite') OR p.proname ~ '^query_to_xml'
+                    OR p.proname ~ '_replication_slot$'
+                    OR (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ '_xact_'))
+            UNION ALL SELECT 'pg_catalog.pg_settings'::pg_catalog.regclass::pg_catalog.oid) o),
+trees(oid, name, tree) AS (
+    SELECT c.oid, c.relname, r.ev_action::text || r.ev_qual::text
+      FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class WHERE c.oid >= 16384
+    UNION ALL
+    SELECT c.oid, c.relname, d.adbin::text
+      FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE c.oid >= 16384
+    UNION ALL
+    SELECT c.oid, c.relname, concat(p.polqual::text, p.polwithcheck::text)
+      FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+    UNION ALL
+    SELECT coalesce(c.oid, 0), coalesce(c.relname, ''), k.conbin::text
+      FROM pg_catalog.pg_constraint k LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+     WHERE k.contype = 'c' AND k.oid >= 16384
+    UNION ALL
+    SELECT p.oid, p.proname, concat(p.prosqlbody::text, p.proargdefaults::text)
+      FROM pg_catalog.pg_proc p
+     WHERE p.oid >= 16384 AND (p.prosqlbody IS NOT NULL OR p.proargdefaults IS NOT NULL)),
+found AS (
+    SELECT t.oid, t.name, t.tree, ARRAY(
+               SELECT DISTINCT m[1]::oid
+                 FROM pg_catalog.regexp_matches(t.tree,
+                      ':(?:funcid|opfuncid|aggfnoid|winfnoid|relid) (\d+)', 'g') m
+                WHERE m[1]::oid >= 16384 OR m[1]::oid = ANY (own.oids)) AS refs
+      FROM trees t, own)
+SELECT f.oid, f.name::text, f.refs, CASE WHEN f.refs && own.oids THEN f.tree END
+  FROM found f, own WHERE f.refs <> '{}'
+UNION ALL
+SELECT c.oid, c.relname::text, ARRAY[t.tgfoid], NULL
+  FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+ WHERE t.tgfoid >= 16384
+UNION ALL
+SELECT c.oid, c.relname::text, ARRAY[k.conrelid], NULL
+  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+ WHERE k.contype = 'f' AND (k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a', 'r'))
+UNION ALL
+SELECT c.oid, c.relname::text, ARRAY[i.inhrelid], NULL
+  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent
+ WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = i.inhrelid AND NOT t.tgisinternal)
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = i.inhrelid)
+    OR EXISTS (SELECT FROM pg_catalog.pg_inherits n WHERE n.inhparent = i.inhrelid)
+UNION ALL
+SELECT p.oid, p.proname::text,
+       ARRAY[a.aggtransfn::oid, a.aggfinalfn::oid, a.aggmtransfn::oid, a.aggminvtransfn::oid,
+             a.aggmfinalfn::oid, a.aggcombinefn::oid], NULL
+  FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid WHERE p.oid >= 16384
+UNION ALL
+SELECT 0, '', ARRAY[o.oprcode::oid], NULL FROM pg_catalog.pg_operator o WHERE o.oprcode::oid >= 16384
+UNION ALL
+SELECT 0, '', ARRAY[e.evtfoid], NULL FROM pg_catalog.pg_event_trigger e
+UNION ALL
+SELECT 0, '', ARRAY[c.castfunc], NULL FROM pg_catalog.pg_cast c WHERE c.castfunc >= 16384";
+
+pub(super) async fn read(client: &impl GenericClient) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for row in rows(client, FOUND).await? {
+        let tree: Option<String> = get(&row, 3)?;
+        let strings = tree.as_deref().map(strings).unwrap_or_default();
+        let trace = match &tree {
+            None => Trace::NONE,
+            Some(_) if strings.is_empty() => Trace::SESSION | Trace::UNTOLD,
+            Some(_) => Trace::SESSION,
+        };
+        found.push(Found {
+            oid: get(&row, 0)?,
+            name: get(&row, 1)?,
+            references: get(&row, 2)?,
+            trace,
+            strings,
+        });
+    }
+    Ok(found)
+}
+
+/// The texts among a tree's constants, which stand there byte by byte behind a header of four.
+fn strings(tree: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for after in tree.split(":constvalue ").skip(1) {
+        let bytes = after
+            .split_once('[')
+            .filter(|(length, _)| length.trim().parse::<usize>().is_ok())
+            .and_then(|(_, rest)| rest.split_once(']'))
+            .map(|(bytes, _)| bytes);
+        let Some(bytes) = bytes else { continue };
+        let bytes: Option<Vec<u8>> = bytes
+            .split_whitespace()
+            .skip(4)
+            .map(|byte| {
+                let byte = byte.parse::<i16>().ok()?;
+                u8::try_from(byte.rem_euclid(256)).ok()
+            })
+            .collect();
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        found.extend(text.filter(|text| !text.is_empty()));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::strings;
+
+    #[test]
+    fn constants_are_read() {
+        let tree = "{FUNCEXPR :funcid 2078 :args ({CONST :consttype 25 :constvalue 7 [ 28 0 0 0 97 46 98 ]} \
+                    {CONST :constvalue <>} {CONST :constvalue 1 [ 0 0 0 0 0 0 0 0 ]} {CONST :constvalue 6 [ 1 0 0 0 -61 -92 ]})}";
+        assert_eq!(strings(tree), ["a.b", "\0\0\0\0", "\u{e4}"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! What a statement may leave behind: judged by its text and by what is known of the names in it.
+
+use std::sync::LazyLock;
+
+use twinport_rewriter::scan::{Effects, Names, scan};
+use twinport_wire::pg::frontend;
+
+use crate::left::{ASKED, bound_values};
+use crate::parameters::Reported;
+use crate::session::Session;
+use crate::statement::Statement;
+
+/// For statements of our own.
+static TRUSTING: LazyLock<Names> = LazyLock::new(Names::trusting);
+
+/// Where nothing is known.
+static UNKNOWN: LazyLock<Names> = LazyLock::new(Names::default);
+
+/// The functions for large objects, which leave nothing behind their transaction.
+const LARGE_OBJECTS: [u32; 13] = [
+    715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170,
+];
+
+impl Session {
+    /// Whether a message has to wait until it is known which functions leave something behind.
+    pub(crate) fn must_learn(&self, tag: u8) -> bool {
+        let backend = self.pool.connector();
+        matches!(tag, frontend::QUERY | frontend::PARSE | frontend::BIND)
+            && !backend.is_control()
+            && !backend.catalog.is_known()
+            && backend.catalog.can_learn()
+            // What it has changed itself nobody else can see yet.
+            && !self
+                .held
+                .as_ref()
+                .is_some_and(|held| held.effects.contains(Effects::DDL))
+    }
+
+    /// What a text may leave behind.
+    pub(crate) fn judge(&self, text: &[u8]) -> Effects {
+        let backend = self.pool.connector();
+        if backend.is_control() {
+            return self.scan(text, &TRUSTING);
+        }
+        match backend.catalog.known() {
+            Some(known) => self.scan(text, &known.names),
+            None => self.scan(text, &UNKNOWN) | Effects::ANYTHING,
+        }
+    }
+
+    fn scan(&self, text: &[u8], names: &Names) -> Effects {
+        let reported = self.reported_now();
+        let conforming = reported.conforming();
+        let mut effects = scan(text, names, conforming);
+        // What the server has been sent may change how it reads the next text.
+        let may_change = self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.effects.intersects(Effects::SETTINGS | Effects::LOCAL));
+        if may_change && memchr::memchr(b'\\', text).is_some() {
+            effects |= scan(text, names, !conforming);
+        }
+        if !reported.is_plain(text) {
+            effects |= Effects::ANYTHING;
+        }
+        effects
+    }
+
+    /// What the server has reported, as of now.
+    pub(crate) fn reported_now(&self) -> &Reported {
+        match &self.held {
+            Some(held) => &held.upstream.reported,
+            None => &self.reported,
+        }
+    }
+
+    /// What a prepared statement may leave behind: its functions may be others than when it was prepared.
+    pub(crate) fn effects_of(&self, statement: &Statement) -> Effects {
+        let plan = &statement.plan;
+        let backend = self.pool.connector();
+        if backend.is_control() {
+            return plan.effects;
+        }
+        let Some(known) = backend.catalog.known() else {
+            return plan.effects | Effects::ANYTHING;
+        };
+        if let Some(effects) = statement.judged(known.version) {
+            return effects | plan.effects;
+        }
+        let effects = scan(&plan.text, &known.names, true) | scan(&plan.text, &known.names, false);
+        let effects = effects.without(Effects::ANNOTATED | Effects::EXECUTE);
+        statement.note_judged(known.version, effects);
+        effects | plan.effects
+    }
+
+    /// Notes what may be names of custom settings, in a statement that may set some.
+    pub(crate) fn note_names(&mut self, text: &[u8], effects: Effects) {
+        if effects.intersects(ASKED)
+            && let Some(held) = &mut self.held
+        {
+            held.look_back.note_text(text, effects);
+        }
+    }
+
+    /// As [`Session::note_names`], in what is bound; `None` if it is passed on piece by piece.
+    pub(crate) fn note_values(&mut self, rest: Option<&[u8]>, effects: Effects) {
+        if !effects.intersects(ASKED) {
+            return;
+        }
+        let Some(held) = &mut self.held else {
+            return;
+        };
+        match rest {
+            None => held.look_back.note_more(),
+            Some(rest) => {
+                for value in bound_values(rest) {
+                    held.look_back.note_value(value, effects);
+                }
+            }
+        }
+    }
+
+    /// Notes what a FunctionCall may do: it names its function by a number.
+    pub(crate) fn note_function(&mut self, body: &[u8]) {
+        let number = body.first_chunk::<4>().map(|oid| u32::from_be_bytes(*oid));
+        if !number.is_some_and(|oid| LARGE_OBJECTS.contains(&oid) || matches!(oid, 3171 | 3172)) {
+            self.note_effects(Effects::ANYTHING);
+        }
+    }
+}

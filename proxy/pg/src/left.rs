@@ -1,0 +1,343 @@
+//! What a session left on its connection: the question to the server, and what its answer means.
+//!
+//! What is asked is in [`LookBack`]; [`Left`] is what the server said. Operators are named by their schema: with
+//! others the session's own search path could have put its own in their place.
+
+use twinport_rewriter::scan::{CustomNames, Effects, custom_names, is_custom_name};
+
+use crate::parameters::{Overrides, push_literal};
+use crate::pin::Pinned;
+use crate::session::Held;
+use crate::transaction::bounded;
+use crate::upstream::{ExchangeError, Row};
+
+/// What of the session's settings differs from what it began with.
+const SETTINGS: &str = "SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+     WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL \
+     (ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable']) \
+     UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role') \
+     WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
+     UNION ALL SELECT 's', 'session_authorization', session_user::pg_catalog.text \
+     WHERE session_user::pg_catalog.text OPERATOR(pg_catalog.<>) ";
+
+/// What the session holds that can't be moved to another connection.
+const STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
+     UNION ALL SELECT 'p', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_class \
+     WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+     THEN 'temporary table' ELSE 'temporary object' END, NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
+     WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
+     AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+     UNION ALL SELECT 'p', 'advisory lock', NULL WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
+     WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
+     AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) \
+     UNION ALL SELECT 'p', 'cursor WITH HOLD', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
+     UNION ALL SELECT 'p', 'SQL PREPARE', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
+     UNION ALL SELECT 'p', 'replication slot', NULL \
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() \
+     WHERE temporary AND active_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())";
+
+/// How long the session lets its statements run, before that is put aside.
+const TIMEOUT: &str =
+    "SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout')";
+
+/// How often a question is asked again that fell to the session's own `statement_timeout`: even to put that aside
+/// takes a moment, which is long where the server is busy.
+const ASK_AGAIN: usize = 8;
+
+/// Effects after which the server is asked.
+pub(crate) const ASKED: Effects = Effects::ANYTHING
+    .or(Effects::LOAD)
+    .or(Effects::HIDDEN)
+    .or(Effects::UNTOLD);
+
+/// Effects whose trace can't be asked for.
+const KEPT: Effects = Effects::LOAD.or(Effects::HIDDEN);
+
+/// What is noted during a lease, to be asked for when its transaction is over.
+#[derive(Debug, Default)]
+pub(crate) struct LookBack {
+    /// What may be names of custom settings.
+    names: Vec<String>,
+    /// Whether there may be more of these.
+    more: bool,
+    /// What stays on the connection, and nobody can ask for.
+    kept: Effects,
+    /// What was said with a setting whose name is computed, in lower case: it may name one all the same.
+    said: Vec<u8>,
+}
+
+/// So much of it is kept, in bytes.
+const SAID: usize = 16 * 1024;
+
+/// So many names are kept for one question.
+const MOST: usize = 256;
+
+impl LookBack {
+    /// Takes the names of custom settings from a text.
+    pub(crate) fn note_text(&mut self, text: &[u8], effects: Effects) {
+        if effects.contains(Effects::UNTOLD) {
+            self.note_said(text);
+        }
+        let CustomNames { names, more } = custom_names(text);
+        self.more |= more;
+        for name in names {
+            self.note_name(name);
+        }
+    }
+
+    /// Takes a value that is bound to a statement, which may name a custom setting.
+    pub(crate) fn note_value(&mut self, value: &[u8], effects: Effects) {
+        if effects.contains(Effects::UNTOLD) {
+            self.note_said(value);
+        }
+        if is_custom_name(value)
+            && let Ok(name) = std::str::from_utf8(value)
+        {
+            self.note_name(name.to_ascii_lowercase());
+        }
+    }
+
+    /// Notes that something may have been named that was not looked at.
+    pub(crate) fn note_more(&mut self) {
+        self.more = true;
+    }
+
+    fn note_said(&mut self, text: &[u8]) {
+        if self.said.len() + text.len() < SAID {
+            self.said.extend(text.to_ascii_lowercase());
+            self.said.push(b' ');
+        }
+    }
+
+    /// Whether a setting that was found is one that was spoken of.
+    fn tells(&self, name: &str) -> bool {
+        self.names.iter().any(|noted| noted == name)
+            || memchr::memmem::find(&self.said, name.as_bytes()).is_some()
+    }
+
+    /// Whether something stays on the connection that `DISCARD ALL` doesn't take.
+    pub(crate) fn lasts(&self, effects: Effects) -> bool {
+        (self.kept | effects).intersects(KEPT)
+    }
+
+    fn note_name(&mut self, name: String) {
+        if self.names.contains(&name) {
+            return;
+        }
+        if self.names.len() >= MOST {
+            self.more = true;
+        } else {
+            self.names.push(name);
+        }
+    }
+}
+
+/// What was left.
+pub(crate) struct Left {
+    /// What is set on the connection.
+    pub(crate) on_connection: Overrides,
+    /// What of it is the session's own.
+    pub(crate) settings: Overrides,
+    /// Why the session can't be moved, if it can't.
+    pub(crate) pin: Pinned,
+}
+
+impl Held {
+    /// Asks the server what was left; `known` are names of custom settings that may have been set unseen.
+    pub(crate) async fn look_back(
+        &mut self,
+        effects: Effects,
+        wanted: &Overrides,
+        known: &[String],
+        user: &str,
+        discarded: bool,
+    ) -> Result<Left, ExchangeError> {
+        let was_unclear = self.upstream.settings.is_unclear();
+        let noted = std::mem::take(&mut self.look_back);
+        let mut kept = noted.kept | effects;
+        if discarded {
+            kept = kept.without(Effects::UNTOLD);
+        }
+        let sql = {
+            let carried = self.upstream.settings.custom_names();
+            let carried = carried.chain(wanted.custom_names());
+            let names = noted.names.iter().chain(known).map(String::as_str);
+            question(user, names.chain(carried))
+        };
+        let rows = match self.ask(&sql).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.look_back = noted;
+                self.look_back.kept = kept;
+                return Err(error);
+            }
+        };
+        let told = |name: &str, value: &str| {
+            noted.tells(name) || (!value.is_empty() && known.iter().any(|known| known == name))
+        };
+        let (settings, mut reasons) = answers(rows);
+        if effects.contains(Effects::UNTOLD)
+            && settings.iter().any(|(name, value)| told(name, value))
+        {
+            kept = noted.kept | effects.only(KEPT);
+        }
+        // A custom setting that was ever set on the connection is there for good, and empty.
+        let settings = settings.into_iter().filter(|(name, value)| {
+            let is_rest = value.is_empty() && name.contains('.');
+            !is_rest || noted.names.contains(name) || wanted.get(name).is_some()
+        });
+        let settings = Overrides::from_pairs(settings);
+        for (flag, reason) in [
+            (Effects::LOAD, "LOAD"),
+            (Effects::HIDDEN, "hidden state"),
+            (Effects::UNTOLD, "custom setting"),
+        ] {
+            if kept.contains(flag) {
+                reasons.push(reason.to_owned());
+            }
+        }
+        self.look_back.kept = kept.only(KEPT | Effects::UNTOLD);
+        let unknown = effects.intersects(Effects::OPAQUE | Effects::UNTOLD) || noted.more;
+        let on_connection = if unknown || (was_unclear && !discarded) {
+            settings.clone().made_unclear()
+        } else {
+            settings.clone()
+        };
+        Ok(Left {
+            on_connection,
+            settings,
+            pin: match &*reasons {
+                [] => Pinned::No,
+                reasons => Pinned::By {
+                    reason: reasons.join(", ").into(),
+                    lasting: kept.only(KEPT | Effects::UNTOLD),
+                },
+            },
+        })
+    }
+
+    /// Asks. If the session has left so short a `statement_timeout` that the question falls to it, asks without one.
+    async fn ask(&mut self, sql: &str) -> Result<Vec<Row>, ExchangeError> {
+        let mut answer = bounded(self.upstream.ask_aside(&[sql])).await;
+        for _ in 0..ASK_AGAIN {
+            match &answer {
+                Err(ExchangeError::Server { code, .. }) if code == "57014" => {}
+                _ => break,
+            }
+            let unhurried = [TIMEOUT, "SET LOCAL statement_timeout = 0", sql];
+            answer = bounded(self.upstream.ask_aside(&unhurried)).await;
+            if let Ok(rows) = &mut answer {
+                // The first one is what the session has set; among the others stands what we have.
+                let ours = |row: &Row| {
+                    row.get(1)
+                        .is_some_and(|name| name.as_deref() == Some("statement_timeout"))
+                };
+                let first = rows.first().cloned();
+                rows.retain(|row| !ours(row));
+                rows.extend(first);
+            }
+        }
+        answer
+    }
+}
+
+/// Settings with their values, and reasons to keep the connection.
+fn answers(rows: Vec<Row>) -> (Vec<(String, String)>, Vec<String>) {
+    let mut settings = Vec::new();
+    let mut reasons = Vec::new();
+    for row in rows {
+        match <[_; 3]>::try_from(row) {
+            Ok([_, Some(name), Some(value)]) => settings.push((name, value)),
+            Ok([_, Some(reason), None]) => reasons.push(reason),
+            _ => {}
+        }
+    }
+    (settings, reasons)
+}
+
+/// The whole question. A custom setting counts if it was ever set; one that the server does list counts as it does.
+fn question<'a>(user: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut sql = SETTINGS.to_owned();
+    push_literal(&mut sql, user);
+    sql.push_str(STATE);
+    let mut custom = String::new();
+    for name in names {
+        custom.push_str(if custom.is_empty() { "" } else { ", " });
+        push_literal(&mut custom, name);
+    }
+    if !custom.is_empty() {
+        sql.push_str(
+            " UNION ALL SELECT DISTINCT 's', c.name, pg_catalog.current_setting(c.name, true) \
+             FROM pg_catalog.unnest(ARRAY[",
+        );
+        sql.push_str(&custom);
+        sql.push_str(
+            "]) c(name) WHERE pg_catalog.current_setting(c.name, true) IS NOT NULL \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings p \
+             WHERE p.name OPERATOR(pg_catalog.=) c.name)",
+        );
+    }
+    sql
+}
+
+/// The values of a Bind, from behind its names on.
+pub(crate) fn bound_values(rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let skipped = take_count(rest).and_then(|(formats, rest)| rest.get(2 * formats..));
+    let (mut left, mut rest) = skipped.and_then(take_count).unwrap_or((0, &[]));
+    std::iter::from_fn(move || {
+        while left > 0 {
+            left -= 1;
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            rest = after;
+            if let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) {
+                let (value, after) = rest.split_at_checked(length)?;
+                rest = after;
+                return Some(value);
+            }
+        }
+        None
+    })
+}
+
+fn take_count(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<2>()?;
+    Some((usize::from(u16::from_be_bytes(*count)), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_bind_are_read() {
+        let rest = [
+            0, 1, 0, 0, 0, 3, 0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 2, b'b', b'c', 0, 0,
+        ];
+        let values: Vec<_> = bound_values(&rest).collect();
+        assert_eq!(values, [&b"a"[..], b"bc"]);
+        assert_eq!(bound_values(&rest[..9]).count(), 0);
+        assert_eq!(bound_values(&[]).count(), 0);
+    }
+
+    #[test]
+    fn names_are_noted_from_texts_and_values() {
+        let mut noted = LookBack::default();
+        noted.note_text(
+            b"SELECT set_config('App.tenant', $1, false)",
+            Effects::SETTINGS,
+        );
+        noted.note_value(b"Job.id", Effects::SETTINGS);
+        noted.note_value(b"not a.name", Effects::SETTINGS);
+        assert_eq!(noted.names, ["app.tenant", "job.id"]);
+        assert!(!noted.more);
+        let sql = question("o'x", noted.names.iter().map(String::as_str));
+        assert!(noted.tells("job.id") && !noted.tells("work_mem"));
+        noted.note_value(b"Work_Mem", Effects::UNTOLD);
+        assert!(noted.tells("work_mem"));
+        assert!(sql.contains("'o''x'") && sql.contains("ARRAY['app.tenant', 'job.id']"));
+    }
+}
