@@ -238,11 +238,11 @@ impl<'a> Scanner<'a> {
 
     fn quoted_name(&mut self) {
         let end = memchr::memchr(b'"', self.rest).unwrap_or(self.rest.len());
-        let (name, _) = self.rest.split_at(end);
+        let (mut name, _) = self.rest.split_at(end);
         self.advance(end + 1);
         if self.rest.first() == Some(&b'"') {
-            // A name with a quote in it: it would have to be put together.
-            self.effects |= Effects::ANYTHING;
+            self.quoted_quote(name);
+            name = UNKNOWN;
         }
         self.words += 1;
         if self.words == 1 {
@@ -254,8 +254,29 @@ impl<'a> Scanner<'a> {
         self.named(name, Token::Other);
     }
 
+    /// The rest of a name that has quotes in it, from the first of them on.
+    fn quoted_quote(&mut self, begin: &[u8]) {
+        let mut name = begin.to_vec();
+        while self.rest.first() == Some(&b'"') {
+            self.advance(1);
+            let end = memchr::memchr(b'"', self.rest).unwrap_or(self.rest.len());
+            let (part, _) = self.rest.split_at(end);
+            name.push(b'"');
+            name.extend_from_slice(part);
+            self.advance(end + 1);
+        }
+        self.known(&name);
+    }
+
     /// Notes what a name may mean, quoted or not.
     fn named(&mut self, name: &'a [u8], token: Token) {
+        self.known(name);
+        self.word = name;
+        self.follows = self.last;
+        self.last = token;
+    }
+
+    fn known(&mut self, name: &[u8]) {
         if let Some(b'p' | b'P') = name.first() {
             let starts = |prefix: &[u8]| {
                 name.get(..prefix.len())
@@ -269,11 +290,11 @@ impl<'a> Scanner<'a> {
             }
         }
         self.effects |= self.names.word(name);
-        self.word = name;
-        self.follows = self.last;
-        self.last = token;
     }
 }
+
+/// No function's name.
+const UNKNOWN: &[u8] = b"\0";
 
 #[cfg(test)]
 mod tests;

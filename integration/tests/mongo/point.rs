@@ -10,6 +10,9 @@ use twinport_wire::mongo::bson::{Binary, Bson, DateTime, doc, rawdoc};
 use super::raw::Raw;
 use super::support::{Scene, Wants, code, page, session};
 
+#[path = "point/inserts.rs"]
+mod inserts;
+
 /// Every user works by its own role, on one connection.
 async fn scene() -> Result<Scene> {
     let wants = Wants {

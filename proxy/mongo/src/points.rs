@@ -1,4 +1,5 @@
-//! Collections whose documents can be read by `_id` straight from their tables, and the statements that do so.
+//! Collections whose documents can be read by `_id` straight from their tables, or inserted there, and the statements
+//! that do so.
 //!
 //! What is known is checked by the statement itself each time, against the extension's catalog: a collection that
 //! was dropped, renamed, sharded or made anew in the meantime gives no row, and the extension is asked again.
@@ -11,36 +12,65 @@ use twinport_core::sql::Made;
 
 use crate::catalogs::Place;
 
-/// How long it is believed whether a collection can be read so.
+/// How long it is believed how a collection can be reached.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// Collections that are remembered.
 const COLLECTIONS: u64 = 10_000;
 
-/// The number of a collection whose documents can be read from the table.
+/// The number of a collection that can be reached by its table, whether documents can be read there, and whether they
+/// can be inserted there.
 ///
-/// Small tables are left to the extension. Postgres plans a prepared statement once, and of a table of a few pages
-/// it plans to read all, which it would go on doing after the table has grown.
-pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id \
-     FROM documentdb_api_catalog.collections c \
+/// Reads of small tables are left to the extension. Postgres plans a prepared statement once, and of a table of a few
+/// pages it plans to read all, which it would go on doing after the table has grown. Inserts are left to it where it
+/// has a validator to ask, or where the table isn't laid out as we know it.
+pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id, \
+         pg_catalog.pg_relation_size(t.oid) >= 131072, \
+         c.validator IS NULL AND t.columns = '{shard_key_value,object_id,document}' \
+     FROM documentdb_api_catalog.collections c, LATERAL ( \
+         SELECT r.oid, ARRAY( \
+             SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+             WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) columns \
+         FROM pg_catalog.pg_class r WHERE r.relkind = 'r' AND r.oid = pg_catalog.to_regclass( \
+             pg_catalog.concat('documentdb_data.documents_', c.collection_id))) t \
      WHERE c.database_name = $1 AND c.collection_name = $2 \
-     AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL \
-     AND pg_catalog.pg_relation_size(pg_catalog.to_regclass( \
-         pg_catalog.concat('documentdb_data.documents_', c.collection_id))) >= 131072";
+     AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL";
 
-/// How to read a collection.
+/// What the extension says of an insert of one document.
+const INSERTED: &str = "'\\x18000000106e0001000000016f6b00000000000000f03f00'::pg_catalog.bytea";
+
+/// How to reach a collection.
 #[derive(Clone)]
 pub(crate) enum Way {
-    /// Only the extension may or can; or nobody has asked.
+    /// Only by the extension; or nobody has asked.
     Extension,
-    /// Straight from its table.
-    Table(Arc<Table>),
+    /// By its table.
+    Table {
+        table: Arc<Table>,
+        /// Documents can be read there.
+        reads: bool,
+        /// Documents can be inserted there.
+        inserts: bool,
+    },
 }
 
 /// The table of a collection.
 pub(crate) struct Table {
     collection: i64,
-    pub(crate) statement: Made,
+    /// Reads a document.
+    pub(crate) read: Made,
+    /// Inserts a document.
+    pub(crate) insert: Made,
+    /// Inserts a document, with a record of that.
+    pub(crate) recorded: Made,
+}
+
+/// What [`FIND_TABLE`] says of a collection.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) collection: i64,
+    pub(crate) reads: bool,
+    pub(crate) inserts: bool,
 }
 
 #[derive(Clone)]
@@ -82,16 +112,32 @@ impl Points {
     }
 
     /// Remembers what [`FIND_TABLE`] has found.
-    pub(crate) fn learn(&self, place: Place, collection: Option<i64>) -> Way {
+    pub(crate) fn learn(&self, place: Place, found: Option<Found>) -> Way {
         let before = self.known.get(&place).map(|known| known.way);
-        let way = match (collection, before) {
-            (None, _) => Way::Extension,
-            // Connections have its statement prepared.
-            (Some(id), Some(Way::Table(table))) if table.collection == id => Way::Table(table),
-            (Some(id), _) => Way::Table(Arc::new(Table::new(id))),
+        let way = match found {
+            None => Way::Extension,
+            Some(found) => Way::Table {
+                table: match before {
+                    // Connections have its statements prepared.
+                    Some(Way::Table { table, .. }) if table.collection == found.collection => table,
+                    _ => Arc::new(Table::new(found.collection)),
+                },
+                reads: found.reads,
+                inserts: found.inserts,
+            },
         };
         self.put(place, way.clone(), Instant::now());
         way
+    }
+
+    /// Inserts are left to the extension, for a while.
+    pub(crate) fn leave_inserts(&self, place: Place) {
+        if let Some(Known { mut way, .. }) = self.known.get(&place) {
+            if let Way::Table { inserts, .. } = &mut way {
+                *inserts = false;
+            }
+            self.put(place, way, Instant::now());
+        }
     }
 
     /// What was known has turned out to be wrong.
@@ -105,26 +151,43 @@ impl Points {
 }
 
 impl Table {
-    /// `$1` is the key as the table has it, `$2` the database, `$3` the collection. One row if the collection is
-    /// still what it was, with the document or NULL.
-    ///
-    /// A range in its order and not an equality, which gives the same document: so that no estimate of Postgres
-    /// makes it read a table of more than some pages without the index.
     fn new(collection: i64) -> Self {
-        let text = format!(
+        // The collection is still what it was.
+        let same = format!(
+            "c.collection_id = {collection} AND c.database_name = $2 AND c.collection_name = $3 \
+             AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL"
+        );
+        // `$1` is the key as the table has it, `$2` the database, `$3` the collection. One row if the collection is
+        // the same, with the document or NULL.
+        //
+        // A range in its order and not an equality, which gives the same document: so that no estimate of Postgres
+        // makes it read a table of more than some pages without the index.
+        let read = format!(
             "SELECT (SELECT d.document FROM documentdb_data.documents_{collection} d \
                  WHERE d.shard_key_value = {collection} \
                  AND d.object_id OPERATOR(documentdb_core.>=) $1 \
                  AND d.object_id OPERATOR(documentdb_core.<=) $1 \
                  ORDER BY d.shard_key_value, d.object_id LIMIT 1) \
+             FROM documentdb_api_catalog.collections c WHERE {same}"
+        );
+        // `$4` is the document. No row, and nothing done, if the collection isn't the same or there is such a document.
+        let insert = format!(
+            "INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document) \
+             SELECT {collection}, $1::documentdb_core.bson, $4::documentdb_core.bson \
              FROM documentdb_api_catalog.collections c \
-             WHERE c.collection_id = {collection} \
-             AND c.database_name = $2 AND c.collection_name = $3 \
-             AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL"
+             WHERE {same} AND c.validator IS NULL ON CONFLICT DO NOTHING"
+        );
+        // `$5` is the record's number.
+        let recorded = format!(
+            "WITH d AS ({insert} RETURNING shard_key_value) \
+             INSERT INTO twinport.retryable_writes (id, result, success) \
+             SELECT $5, {INSERTED}, true FROM d RETURNING result, success"
         );
         Self {
             collection,
-            statement: Made::new(text),
+            read: Made::new(read),
+            insert: Made::new(format!("{insert} RETURNING {INSERTED}, true")),
+            recorded: Made::new(recorded),
         }
     }
 }
@@ -141,31 +204,53 @@ mod tests {
         }
     }
 
+    fn found(collection: i64) -> Option<Found> {
+        Some(Found {
+            collection,
+            reads: true,
+            inserts: true,
+        })
+    }
+
     #[test]
-    fn the_second_read_asks() {
+    fn the_second_request_asks() {
         let points = Points::default();
         assert!(matches!(points.way(&place()), Some(Way::Extension)));
         assert!(points.way(&place()).is_none());
         points.learn(place(), None);
         assert!(matches!(points.way(&place()), Some(Way::Extension)));
-        points.learn(place(), Some(7));
-        assert!(matches!(points.way(&place()), Some(Way::Table(_))));
+        points.learn(place(), found(7));
+        assert!(matches!(points.way(&place()), Some(Way::Table { .. })));
         points.forget(&place());
         assert!(matches!(points.way(&place()), Some(Way::Extension)));
+    }
+
+    #[test]
+    fn inserts_can_be_left_to_the_extension_alone() {
+        let points = Points::default();
+        points.learn(place(), found(7));
+        points.leave_inserts(place());
+        let way = points.way(&place());
+        let Some(Way::Table { reads, inserts, .. }) = way else {
+            panic!("no table");
+        };
+        assert!(reads && !inserts);
     }
 
     #[test]
     fn a_statement_is_kept_while_the_collection_is_the_same() {
         let points = Points::default();
         let table = |way| match way {
-            Way::Table(table) => table,
+            Way::Table { table, .. } => table,
             Way::Extension => panic!("no table"),
         };
-        let first = table(points.learn(place(), Some(7)));
-        let again = table(points.learn(place(), Some(7)));
+        let first = table(points.learn(place(), found(7)));
+        let again = table(points.learn(place(), found(7)));
         assert!(Arc::ptr_eq(&first, &again));
-        let other = table(points.learn(place(), Some(8)));
-        assert!(other.statement.text().contains("documents_8 "));
-        assert!(!other.statement.text().contains('7'));
+        let other = table(points.learn(place(), found(8)));
+        for made in [&other.read, &other.insert, &other.recorded] {
+            assert!(made.text().contains("documents_8 "));
+            assert!(!made.text().contains("_7 ") && !made.text().contains("= 7"));
+        }
     }
 }

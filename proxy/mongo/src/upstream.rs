@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use twinport_core::sql::{Connection, Identity, Rows, SqlError};
+use twinport_core::sql::{Connection, Identity, Made, Rows, SqlError};
 
 use crate::forward;
 use crate::handles::{Cursor, Standing};
@@ -199,6 +199,29 @@ impl Ledger {
             if !self.ready.swap(true, Ordering::Relaxed) {
                 drop(connection.command(BIND_OWNER).await);
             }
+            self.sweep(connection, id).await;
+        }
+        result
+    }
+
+    /// Whether the table of records is known to be there.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.is_refused()
+    }
+
+    /// As [`Ledger::once`], by a statement that records what it did; no row, and no record, if it did nothing.
+    pub(crate) async fn once_made(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        write: &Made,
+        parameters: &[Option<&[u8]>],
+        id: &[u8],
+    ) -> Result<Rows, SqlError> {
+        let result = connection.run_made(write, parameters).await;
+        if is_recorded(&result) {
+            return connection.run(RECORDED, &[Some(id)]).await;
+        }
+        if result.as_ref().is_ok_and(|rows| !rows.is_empty()) {
             self.sweep(connection, id).await;
         }
         result

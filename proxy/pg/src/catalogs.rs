@@ -35,6 +35,8 @@ pub struct Known {
     pub names: Names,
     /// Custom settings that functions or views set.
     pub settings: Vec<String>,
+    /// The server's own names, and its version.
+    builtin: (Arc<NameSet>, i32),
     /// The state of the schema that it was read in, as [`Entry::epoch`] counts.
     epoch: AtomicU64,
     fingerprint: u64,
@@ -53,15 +55,25 @@ pub struct Entry {
     /// Looks for changes since a statement was last judged.
     unused: AtomicU32,
     learning: tokio::sync::Mutex<()>,
-    /// When it could not be learned.
-    failed: Mutex<Option<Instant>>,
+    pauses: Mutex<Pauses>,
+}
+
+/// Until when it is not tried again to learn it: what could not be read, and what has just been read.
+#[derive(Clone, Copy, Default)]
+struct Pauses {
+    failed: Option<Instant>,
+    rests: Option<Instant>,
 }
 
 /// After so many looks for changes without a statement it is not looked any more: the next statement waits for it.
 const UNUSED: u32 = 12;
 
-/// So long it is not tried again to learn what could not be read.
+/// So long it is not tried again to learn what could not be read, at most.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// So many times as long as it took to learn, it is not learned anew: a migration of a thousand statements would wait
+/// a thousand times. Meanwhile the server is asked after every transaction.
+const REST: u32 = 10;
 
 /// How long reading it may take.
 const BOUND: Duration = Duration::from_secs(20);
@@ -98,10 +110,11 @@ impl Entry {
         epoch == Some(self.epoch.load(Ordering::Acquire))
     }
 
-    /// Whether it can be tried to learn what isn't known.
-    pub fn can_learn(&self) -> bool {
-        let failed = *self.failed.lock();
-        failed.is_none_or(|when| when.elapsed() > PAUSE)
+    /// Whether it can be tried to learn what isn't known; at once, or in its time.
+    pub fn can_learn(&self, at_once: bool) -> bool {
+        let Pauses { failed, rests } = *self.pauses.lock();
+        let pauses = |until: Option<Instant>| until.is_some_and(|until| Instant::now() < until);
+        !pauses(failed) && (at_once || !pauses(rests))
     }
 
     fn schema_changed(&self) {
@@ -166,12 +179,13 @@ impl Catalogs {
     pub async fn learn(&self, wing: &Arc<Wing>, pool: &Arc<PgPool>) {
         let entry = Arc::clone(&pool.connector().catalog);
         let _one = entry.learning.lock().await;
-        if entry.is_known() || !entry.can_learn() {
+        if entry.is_known() || !entry.can_learn(true) {
             return;
         }
         // Before the question is asked: after a change in the meantime it is not known any more.
         let epoch = entry.epoch.load(Ordering::Acquire);
         let before = entry.known.load_full();
+        let began = Instant::now();
         let read = tokio::time::timeout(BOUND, read_traces(wing, pool, before.as_deref()));
         let failure = match read.await {
             Ok(Ok(None)) => {
@@ -181,14 +195,19 @@ impl Catalogs {
                 None
             }
             Ok(Ok(Some((fingerprint, traces)))) => {
-                let known = self.known(traces, fingerprint, epoch);
+                let known = self.known(traces, fingerprint, epoch, before.as_deref());
                 entry.known.store(Some(Arc::new(known)));
                 None
             }
             Ok(Err(error)) => Some(describe(&*error)),
             Err(_) => Some(format!("no answer within {BOUND:?}")),
         };
-        *entry.failed.lock() = failure.as_ref().map(|_| Instant::now());
+        let now = Instant::now();
+        let took = now.saturating_duration_since(began);
+        *entry.pauses.lock() = Pauses {
+            failed: failure.as_ref().map(|_| now + PAUSE),
+            rests: Some(now + PAUSE.min(REST * took)),
+        };
         if let Some(reason) = failure {
             tracing::warn!(
                 database = pool.connector().database(),
@@ -198,7 +217,7 @@ impl Catalogs {
         }
     }
 
-    fn known(&self, traces: Traces, fingerprint: u64, epoch: u64) -> Known {
+    fn known(&self, traces: Traces, fingerprint: u64, epoch: u64, before: Option<&Known>) -> Known {
         let mut settings = Vec::new();
         let mut more = Effects::NONE;
         for text in &traces.texts {
@@ -218,20 +237,26 @@ impl Catalogs {
             .stateful
             .into_iter()
             .map(|(name, trace)| (name, effects(trace) | more));
-        let builtin: NameSet = traces
-            .builtin
-            .iter()
-            .map(|name| name.to_ascii_lowercase().into_bytes().into())
-            .collect();
+        let builtin = match (traces.builtin, before) {
+            (None, Some(before)) => Arc::clone(&before.builtin.0),
+            (names, _) => self.one_builtin(
+                names
+                    .iter()
+                    .flatten()
+                    .map(|name| name.to_ascii_lowercase().into_bytes().into())
+                    .collect(),
+            ),
+        };
         Known {
             version: NEXT_VERSION.fetch_add(1, Ordering::Relaxed),
             names: Names::new(
-                self.one_builtin(builtin),
+                Arc::clone(&builtin),
                 traces.harmless,
                 stateful,
                 effects(traces.everywhere),
             ),
             settings,
+            builtin: (builtin, traces.version),
             epoch: AtomicU64::new(epoch),
             fingerprint,
         }
@@ -332,7 +357,8 @@ async fn read_traces(
     if before.is_some_and(|before| before.fingerprint == fingerprint) {
         return Ok(None);
     }
-    let traces = introspect::pg::session_traces(&*client).await?;
+    let version = before.map(|before| before.builtin.1);
+    let traces = introspect::pg::session_traces(&*client, version).await?;
     Ok(Some((fingerprint, traces)))
 }
 

@@ -24,11 +24,15 @@ const LARGE_OBJECTS: [u32; 13] = [
 impl Session {
     /// Whether a message has to wait until it is known which functions leave something behind.
     pub(crate) fn must_learn(&self, tag: u8) -> bool {
+        matches!(tag, frontend::QUERY | frontend::PARSE | frontend::BIND) && self.can_learn(false)
+    }
+
+    /// Whether it isn't known which functions leave something behind, and can be learned; at once, or in its time.
+    pub(crate) fn can_learn(&self, at_once: bool) -> bool {
         let backend = self.pool.connector();
-        matches!(tag, frontend::QUERY | frontend::PARSE | frontend::BIND)
-            && !backend.is_control()
+        !backend.is_control()
             && !backend.catalog.is_known()
-            && backend.catalog.can_learn()
+            && backend.catalog.can_learn(at_once)
             // What it has changed itself nobody else can see yet.
             && !self
                 .held

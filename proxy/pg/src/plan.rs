@@ -83,6 +83,10 @@ impl Session {
             self.pool.connector().forget_greetings();
         }
         if effects.contains(Effects::ANNOTATED) {
+            // As long as nothing is known, each would have to wait for the one before.
+            if self.can_learn(true) {
+                return Planned::Wait(Step::Learn);
+            }
             let Ok(sql) = std::str::from_utf8(text) else {
                 return refused(
                     &Fault::error("0A000", "an annotated statement must be encoded in UTF-8")
@@ -282,17 +286,11 @@ impl Session {
         if let Some(Names { path, user }) = &self.names_now {
             return Ok(NamesNow { path, user });
         }
-        let at_rest =
-            self.replies.is_empty() && !self.replies.unsynced && self.to_upstream.is_empty();
-        if at_rest {
+        // What was sent has to be done before it can be asked for.
+        if self.replies.is_empty() && !self.replies.copy_in {
             return Err(Unready::Wait(Step::SearchPath));
         }
-        let fault = Fault::error(
-            "0A000",
-            "an annotated statement can't be pipelined behind a SET in the same transaction",
-        )
-        .hint("Wait for the answer to the SET before sending the annotated statement.");
-        Err(Unready::Refused(fault.to_bytes().into()))
+        Err(Unready::Later)
     }
 }
 

@@ -139,6 +139,13 @@ impl Replies {
         self.due.push(expect);
     }
 
+    /// The server has failed where nothing was due, and skips the rest of the batch.
+    pub fn skip(&mut self) {
+        self.errors += 1;
+        self.begun = true;
+        self.skipping = true;
+    }
+
     /// Whether it depends on an answer that is due what a name stands for.
     pub fn doubts_name(&self, name: &[u8]) -> bool {
         !self.due.is_empty() && (self.due.is_blocking() || self.due.doubts_name(name))

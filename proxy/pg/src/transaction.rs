@@ -247,13 +247,19 @@ impl Session {
         }
     }
 
-    /// Asks for the search path inside a transaction that may have changed it.
+    /// Asks for the search path inside a transaction that may have changed it, or in the middle of a batch.
     pub(crate) async fn ask_search_path(&mut self) -> bool {
         let Some(held) = &mut self.held else {
             return true;
         };
         let sql = "SELECT pg_catalog.current_setting('search_path'), current_user";
-        match bounded(held.upstream.ask(sql)).await {
+        let asked = if self.replies.unsynced {
+            let before = std::mem::take(&mut self.to_upstream);
+            bounded(held.upstream.ask_within(&before, sql)).await
+        } else {
+            bounded(held.upstream.ask(sql)).await
+        };
+        match asked {
             Ok(rows) => {
                 let mut values = rows.into_iter().flatten().map(Option::unwrap_or_default);
                 self.names_now = Some(Names {
@@ -263,6 +269,12 @@ impl Session {
                 true
             }
             Err(error) if error.is_lost() => self.end_lost(&error).await,
+            // The batch has failed.
+            Err(ExchangeError::Server { frame, .. }) if self.replies.unsynced => {
+                self.to_client.extend_from_slice(&frame);
+                self.replies.skip();
+                true
+            }
             // The transaction has failed: so will the statement, whatever its names mean.
             Err(_) => {
                 self.names_now = Some(Names {

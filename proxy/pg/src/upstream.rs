@@ -252,6 +252,41 @@ impl Upstream {
         self.exchange(&request).await
     }
 
+    /// As [`Upstream::ask_aside`], in the middle of a batch, behind what of it was not sent yet. Nothing may be due.
+    ///
+    /// # Errors
+    /// As there; if the server refuses, it skips the rest of the batch.
+    pub async fn ask_within(
+        &mut self,
+        before: &[u8],
+        sql: &str,
+    ) -> Result<Vec<Row>, ExchangeError> {
+        const NAME: &[u8] = b"_tp_within";
+        let mut request = before.to_vec();
+        build::parse(&mut request, NAME, sql.as_bytes(), &[]);
+        build::bind_text(&mut request, NAME, NAME, &[]);
+        build::execute(&mut request, NAME, 0);
+        build::close(&mut request, Closed::Portal(NAME));
+        // Its answer is the last.
+        build::close(&mut request, Closed::Statement(NAME));
+        build::flush(&mut request);
+        self.stream.write_all(&request).await?;
+        self.stream.flush().await?;
+        let (mut rows, mut closed) = (Vec::new(), 0);
+        let mut failure = None;
+        self.read_until(|frame| {
+            match frame.tag {
+                backend::DATA_ROW => rows.push(text_row(frame.body())?),
+                backend::ERROR_RESPONSE => failure = Some(server_error(frame)),
+                backend::CLOSE_COMPLETE => closed += 1,
+                _ => {}
+            }
+            Ok((closed == 2 || failure.is_some()).then_some(()))
+        })
+        .await?;
+        failure.map_or(Ok(rows), Err)
+    }
+
     /// Ends a batch that its client left open; where the session stands then.
     ///
     /// # Errors
@@ -308,33 +343,42 @@ impl Upstream {
         &mut self,
         mut each: impl FnMut(Frame<'_>) -> Result<(), twinport_wire::Error>,
     ) -> Result<Status, ExchangeError> {
+        self.read_until(|frame| match frame.tag {
+            backend::READY_FOR_QUERY => backend::ready_for_query(frame.body()).map(Some),
+            _ => each(frame).map(|()| None),
+        })
+        .await
+    }
+
+    /// Reads until `each` gives something; it gets what is not of the connection itself.
+    async fn read_until<T>(
+        &mut self,
+        mut each: impl FnMut(Frame<'_>) -> Result<Option<T>, twinport_wire::Error>,
+    ) -> Result<T, ExchangeError> {
         loop {
             let mut inbound = std::mem::take(&mut self.inbound);
             let mut consumed = 0;
-            let mut ready = None;
-            while ready.is_none() {
+            let mut found = None;
+            while found.is_none() {
                 let rest = inbound.get(consumed..).unwrap_or_default();
                 let Some(frame) = Frame::first(rest)? else {
                     break;
                 };
                 match frame.tag {
-                    backend::READY_FOR_QUERY => {
-                        ready = Some(backend::ready_for_query(frame.body())?)
-                    }
                     backend::PARAMETER_STATUS => self.note_parameter(frame.body()),
                     backend::NOTIFICATION_RESPONSE => {
                         let translated = self.target.server.translate(frame.bytes);
                         self.aside
                             .extend_from_slice(translated.as_deref().unwrap_or(frame.bytes));
                     }
-                    _ => each(frame)?,
+                    _ => found = each(frame)?,
                 }
                 consumed += frame.bytes.len();
             }
             inbound.drain(..consumed);
             self.inbound = inbound;
-            if let Some(status) = ready {
-                return Ok(status);
+            if let Some(found) = found {
+                return Ok(found);
             }
             if self.stream.read_buf(&mut self.inbound).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

@@ -51,8 +51,10 @@ impl BitOrAssign for Trace {
 /// What is known of a database's names. All are without their schemas.
 #[derive(Debug, Default)]
 pub struct Traces {
-    /// Functions, types and keywords of the server's own.
-    pub builtin: HashSet<String>,
+    /// The server's version, as a number.
+    pub version: i32,
+    /// Functions, types and keywords of the server's own; `None` if they are those of the version that was known.
+    pub builtin: Option<HashSet<String>>,
     /// Users' functions that leave nothing, and types.
     pub harmless: Vec<String>,
     /// Functions and relations that leave something; in lower case.
@@ -62,6 +64,8 @@ pub struct Traces {
     /// Texts of what leaves something: names of custom settings are in them.
     pub texts: Vec<String>,
 }
+
+const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
 
 /// The server's own names.
 const BUILTIN: &str = "
@@ -105,16 +109,24 @@ const HARMLESS: [&str; 14] = [
 
 /// Reads what leaves something behind. Judged by the words of functions' bodies and by what rules, triggers,
 /// defaults, policies and checks call, so rather too many than too few. A compiled function that is volatile may do
-/// anything, unless its extension is known.
+/// anything, unless its extension is known. The server's own names are left out if its version is `known`.
 ///
 /// It takes no locks: nothing is to wait for who changes the schema.
 ///
 /// # Errors
 /// What the server or the connection says.
-pub async fn session_traces(client: &impl GenericClient) -> Result<Traces, Error> {
+pub async fn session_traces(
+    client: &impl GenericClient,
+    known: Option<i32>,
+) -> Result<Traces, Error> {
     let mut traces = Traces::default();
-    for row in rows(client, BUILTIN).await? {
-        traces.builtin.insert(get::<String>(&row, 0)?);
+    if let Some(row) = rows(client, VERSION).await?.first() {
+        traces.version = get(row, 0)?;
+    }
+    if known != Some(traces.version) {
+        let rows = rows(client, BUILTIN).await?;
+        let names = rows.iter().map(|row| get(row, 0));
+        traces.builtin = Some(names.collect::<Result<_, _>>()?);
     }
     for row in rows(client, TYPES).await? {
         traces.harmless.push(get(&row, 0)?);

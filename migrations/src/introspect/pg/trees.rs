@@ -26,9 +26,10 @@ const FOUND: &str = r"
 WITH own AS MATERIALIZED (
     SELECT pg_catalog.array_agg(oid) AS oids
       FROM (SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.oid < 16384
-               AND (p.proname IN ('set_config', 'ts_stat', 'ts_rewrite') OR p.proname ~ '^query_to_xml'
-                    OR p.proname ~ '_replication_slot$'
-                    OR (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ '_xact_'))
+               AND (p.proname IN ('set_config', 'ts_stat', 'ts_rewrite') OR p.proname LIKE 'query\_to\_xml%'
+                    OR p.proname LIKE '%\_replication\_slot'
+                    OR ((p.proname LIKE 'pg\_advisory\_%' OR p.proname LIKE 'pg\_try\_advisory\_%')
+                        AND p.proname NOT LIKE '%\_xact\_%'))
             UNION ALL SELECT 'pg_catalog.pg_settings'::pg_catalog.regclass::pg_catalog.oid) o),
 trees(oid, name, tree) AS (
     SELECT c.oid, c.relname, r.ev_action::text || r.ev_qual::text

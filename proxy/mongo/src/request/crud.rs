@@ -4,7 +4,7 @@ use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::document::integer;
 
-use super::{Context, Outcome, Place, Request, duplicate, settle, within_bound_sql};
+use super::{Context, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
@@ -64,7 +64,14 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
         Some(request.body()),
         request.sequence(sequence),
     ];
-    let rows = apply(context, write, &parameters).await?;
+    let straight = match sequence {
+        "documents" => point::insert(context).await?,
+        _ => None,
+    };
+    let rows = match straight {
+        Some(rows) => rows,
+        None => apply(context, write, &parameters).await?,
+    };
     let (mut reply, failed) = write_result(rows)?;
     let fails = failed.is_some();
     if let Some(fault) = failed
@@ -116,13 +123,9 @@ async fn apply(
     write: sql::Write,
     parameters: &[Option<&[u8]>],
 ) -> Result<Rows, Fault> {
-    let command = &context.request.command;
-    let (Some(number), Place::Free) = (command.txn_number, &context.place) else {
+    let Some(id) = context.record_id()? else {
         return context.call(write.plain, parameters).await;
     };
-    let owner = context.session.owner(command)?;
-    context.session.wing.transactions.write(&owner, number)?;
-    let id = sql::record_id(&owner, number);
     let mut recorded = parameters.to_vec();
     recorded.push(Some(&id));
     let mut connection = context.lease().await?;
@@ -131,4 +134,17 @@ async fn apply(
     let (rows, connection) = settle(within_bound_sql(context.bound(), work).await, connection)?;
     connection.release();
     Ok(rows)
+}
+
+impl Context<'_> {
+    /// What a write is recorded under that may be sent again; `None` if it may not.
+    pub(super) fn record_id(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let command = &self.request.command;
+        let (Some(number), Place::Free) = (command.txn_number, &self.place) else {
+            return Ok(None);
+        };
+        let owner = self.session.owner(command)?;
+        self.session.wing.transactions.write(&owner, number)?;
+        Ok(Some(sql::record_id(&owner, number)))
+    }
 }

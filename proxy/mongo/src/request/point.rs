@@ -1,18 +1,19 @@
-//! A `find` of one document by its `_id`, straight from the collection's table: by the extension it costs the server
-//! half as much again.
-
-use std::sync::Arc;
+//! A `find` of one document by its `_id`, and an `insert` of one, straight at the collection's table: by the extension
+//! a read costs the server half as much again, and an insert twice as much.
 
 use twinport_core::sql::{Connection, Rows, SqlError};
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 use twinport_wire::mongo::document;
 
-use super::{Context, Ended, Place as Standing, settle, within_bound_sql};
+use super::{Context, Ended, Place as Standing, Request, settle, within_bound_sql};
 use crate::catalogs::Place;
 use crate::fault::{Fault, known};
-use crate::points::{FIND_TABLE, Table, Way};
+use crate::points::{FIND_TABLE, Found, Way};
 use crate::reply::Reply;
+
+/// Larger documents gain nothing by it. In bytes.
+const LARGEST: usize = 1 << 20;
 
 /// Answers a find that is nothing but such a look-up; `None` if it is more, or can't be answered so.
 pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fault> {
@@ -29,18 +30,20 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
         database: request.database.to_owned(),
         collection: request.collection()?.to_owned(),
     };
-    let Some(table) = table(context, &place).await? else {
+    let Way::Table {
+        table, reads: true, ..
+    } = way(context, &place).await?
+    else {
         return Ok(None);
     };
-    let mut key = RawDocumentBuf::new();
-    key.append(cstr!(""), id);
+    let key = key(id);
     let parameters = [
         Some(key.as_bytes()),
         Some(place.database.as_bytes()),
         Some(place.collection.as_bytes()),
     ];
     let mut connection = context.lease().await?;
-    let run = connection.run_made(&table.statement, &parameters);
+    let run = connection.run_made(&table.read, &parameters);
     let result = within_bound_sql(context.bound(), run).await;
     let Some(rows) = finish(result, connection)? else {
         context.session.wing.points.learn(place, None);
@@ -53,27 +56,82 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
     page(&place, rows.get(0, 0)).map(Some)
 }
 
-/// The table to read from, if that is the way.
-async fn table(context: &mut Context<'_>, place: &Place) -> Result<Option<Arc<Table>>, Fault> {
-    let way = match context.session.wing.points.way(place) {
-        Some(way) => way,
+/// Runs an insert of one document that the extension would take as it is; `None`, and nothing done, if it is another,
+/// or may not be done so.
+pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fault> {
+    // A statement that fails would end the transaction.
+    if matches!(context.place, Standing::Within(_)) {
+        return Ok(None);
+    }
+    let request = context.request;
+    let Some((id, document)) = inserted(request) else {
+        return Ok(None);
+    };
+    let command = &request.command;
+    let identity = context.session.known(command.name)?;
+    let place = Place {
+        user: identity.user.clone(),
+        database: request.database.to_owned(),
+        collection: request.collection()?.to_owned(),
+    };
+    let Way::Table {
+        table,
+        inserts: true,
+        ..
+    } = way(context, &place).await?
+    else {
+        return Ok(None);
+    };
+    let key = key(id);
+    let parameters = [
+        Some(key.as_bytes()),
+        Some(place.database.as_bytes()),
+        Some(place.collection.as_bytes()),
+        Some(document),
+    ];
+    let bound = context.bound();
+    let (result, connection) = match context.record_id()? {
         None => {
-            let names = [
-                Some(place.database.as_bytes()),
-                Some(place.collection.as_bytes()),
-            ];
             let mut connection = context.lease().await?;
-            let run = connection.run(FIND_TABLE, &names);
-            let result = within_bound_sql(context.bound(), run).await;
-            let rows = finish(result, connection)?;
-            let found = rows.as_ref().and_then(number);
-            context.session.wing.points.learn(place.clone(), found)
+            let run = connection.run_made(&table.insert, &parameters);
+            (within_bound_sql(bound, run).await, connection)
+        }
+        Some(_) if !context.session.wing.ledger.is_ready() => return Ok(None),
+        Some(record) => {
+            let mut connection = context.lease().await?;
+            let [key, database, collection, document] = parameters;
+            let parameters = [key, database, collection, document, Some(&*record)];
+            let ledger = &context.session.wing.ledger;
+            let run = ledger.once_made(&mut connection, &table.recorded, &parameters, &record);
+            (within_bound_sql(bound, run).await, connection)
         }
     };
-    Ok(match way {
-        Way::Table(table) => Some(table),
-        Way::Extension => None,
-    })
+    let points = &context.session.wing.points;
+    match finish(result, connection)? {
+        Some(rows) if !rows.is_empty() => return Ok(Some(rows)),
+        // Another collection by now, or there is such a document.
+        Some(_) => {}
+        None => points.leave_inserts(place),
+    }
+    Ok(None)
+}
+
+/// How to reach a collection: as it is known, or as the database says.
+async fn way(context: &mut Context<'_>, place: &Place) -> Result<Way, Fault> {
+    if let Some(way) = context.session.wing.points.way(place) {
+        return Ok(way);
+    }
+    let names = [
+        Some(place.database.as_bytes()),
+        Some(place.collection.as_bytes()),
+    ];
+    let mut connection = context.lease().await?;
+    let run = connection.run(FIND_TABLE, &names);
+    let result = within_bound_sql(context.bound(), run).await;
+    let rows = finish(result, connection)?;
+    let found = rows.as_ref().and_then(found);
+    let points = &context.session.wing.points;
+    Ok(points.learn(place.clone(), found))
 }
 
 /// Gives the connection back. No rows if the server has refused for a reason that need not be the extension's: no
@@ -99,9 +157,55 @@ fn finish(
     }
 }
 
-fn number(rows: &Rows) -> Option<i64> {
-    let bytes = rows.get(0, 0)?;
-    bytes.try_into().ok().map(i64::from_be_bytes)
+fn found(rows: &Rows) -> Option<Found> {
+    let collection = rows.get(0, 0)?.try_into().ok().map(i64::from_be_bytes)?;
+    Some(Found {
+        collection,
+        reads: rows.boolean(0, 1)?,
+        inserts: rows.boolean(0, 2)?,
+    })
+}
+
+/// A key as the table has it.
+fn key(id: RawBsonRef<'_>) -> RawDocumentBuf {
+    let mut key = RawDocumentBuf::new();
+    key.append(cstr!(""), id);
+    key
+}
+
+/// The document of an insert, with its `_id`, if it is one document and nothing has to be done to it.
+fn inserted<'a>(request: &Request<'a>) -> Option<(RawBsonRef<'a>, &'a [u8])> {
+    let mut document = request.sequence("documents");
+    for element in request.command.body {
+        let (key, value) = element.ok()?;
+        let fits = match key.as_str() {
+            "$db" | "lsid" | "txnNumber" | "$clusterTime" | "comment" => true,
+            "insert" => !value.as_str()?.starts_with("system."),
+            "documents" if document.is_none() => {
+                document = Some(first_of(value)?);
+                true
+            }
+            "ordered" => matches!(value, RawBsonRef::Boolean(_)),
+            "maxTimeMS" => whole(value, 0),
+            "writeConcern" => matches!(value, RawBsonRef::Document(_)),
+            _ => false,
+        };
+        if !fits {
+            return None;
+        }
+    }
+    let bytes = document?;
+    let (document, rest) = document::split(bytes).ok()?;
+    let (key, id) = document.into_iter().next()?.ok()?;
+    let fits = rest.is_empty() && key.as_str() == "_id" && is_plain(&id);
+    (fits && bytes.len() <= LARGEST).then_some((id, bytes))
+}
+
+/// The only document of an array.
+fn first_of(documents: RawBsonRef<'_>) -> Option<&[u8]> {
+    let mut all = documents.as_array()?.into_iter();
+    let first = all.next()?.ok()?.as_document()?;
+    all.next().is_none().then_some(first.as_bytes())
 }
 
 /// The `_id`, if nothing but the document of this one is wanted.

@@ -381,6 +381,10 @@ impl Session {
         {
             self.names_now = None;
         }
+        // To describe a statement runs none of it.
+        if portal.is_none() {
+            return Ok((upstream_name, Some(bound)));
+        }
         let effects = self.effects_of(&bound.statement);
         if !effects.is_empty() {
             self.note_bound(&bound.statement, effects);
