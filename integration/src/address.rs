@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::suite::ANNOTATED;
 use crate::world::{PASSWORD, USER};
 
 /// A database behind a TCP port on this machine that speaks TLS.
@@ -66,10 +67,7 @@ impl Target {
             ("TWINPORT_TEST_SINGLE_URL", self.single.url()),
             ("TWINPORT_TEST_DIRECT_URL", self.direct.url()),
             ("TWINPORT_TEST_CA", self.ca().display().to_string()),
-            (
-                "TWINPORT_TEST_ANNOTATED",
-                u8::from(self.annotated).to_string(),
-            ),
+            (ANNOTATED, u8::from(self.annotated).to_string()),
             ("TWINPORT_TEST_BIN", self.programs.display().to_string()),
         ]
     }

@@ -5,8 +5,10 @@
 //! server, which proves that the suite is right, or through the port.
 
 mod address;
+mod cut;
 pub mod drivers;
 mod eventually;
+mod identity;
 mod memory;
 pub mod mongo;
 mod port;
@@ -14,7 +16,9 @@ mod suite;
 mod world;
 
 pub use address::{Address, Target};
+pub use cut::{cut_after, leaves_no_memory};
 pub use eventually::eventually;
+pub use identity::Identity;
 pub use memory::resident;
 pub use port::{OPERATOR, Port};
 pub use suite::{Lacking, Suite, cache};

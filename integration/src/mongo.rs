@@ -2,10 +2,12 @@
 //! of MongoDB drivers.
 
 pub mod drivers;
+mod front;
 mod independent;
 mod port;
 mod world;
 
+pub use front::Front;
 pub use independent::Independent;
 pub use port::MongoPort;
 pub use world::{MongoWorld, OTHER, OTHER_PASSWORD};

@@ -1,13 +1,12 @@
 //! The proxy in front of a [`World`], in this process.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use twinport::Running;
 use twinport_config::Settings;
 
-use crate::{Address, PASSWORD, Target, USER, World};
+use crate::{Address, Identity, PASSWORD, Target, USER, World};
 
 /// The database whose pool has a single connection.
 const SINGLE: &str = "single";
@@ -53,6 +52,19 @@ impl Port {
             "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{}",
             direct.port, direct.database
         );
+        Self::trusting_at(&library, world, pool, lines).await
+    }
+
+    /// As [`Port::trusting`], with the library to be found at another URL.
+    ///
+    /// # Errors
+    /// When the settings are refused or the port can't be listened on.
+    pub async fn trusting_at(
+        library: &str,
+        world: &World,
+        pool: usize,
+        lines: &str,
+    ) -> Result<Self> {
         let text = format!(
             r#"
             [postgres]
@@ -111,13 +123,7 @@ impl Port {
 
 /// TLS and SCRAM on both sides, every client by its own proof.
 fn strict(world: &World, pool: usize, lines: &str) -> Result<String> {
-    let identity = world.authority()?.server(&["localhost", "127.0.0.1"])?;
-    let (certificate, key) = (
-        world.folder().join("port.crt"),
-        world.folder().join("port.key"),
-    );
-    fs::write(&certificate, identity.certificate)?;
-    fs::write(&key, identity.key)?;
+    let Identity { certificate, key } = Identity::write(world.authority()?, world.folder())?;
     let direct = world.address();
     let upstream = format!(
         "postgres://localhost:{}/{{}}?sslmode=verify-full&sslrootcert={}",

@@ -13,6 +13,12 @@ use crate::Target;
 /// A suite that hangs is a failure, not a hung build.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// The environment variable that is 1 where annotations are understood.
+pub(crate) const ANNOTATED: &str = "TWINPORT_TEST_ANNOTATED";
+
+/// The environment variable with the checks to leave out.
+const WITHOUT: &str = "TWINPORT_TEST_WITHOUT";
+
 /// A program that checks one driver.
 ///
 /// It MUST read its target from the environment ([`Target::environment`]), print `ok NAME` or
@@ -49,107 +55,75 @@ impl Suite {
     /// When a check failed, is missing or unknown, or the program could not be run or did not end
     /// as it said.
     pub async fn run(&self, target: &Target) -> Result<()> {
-        self.run_in(&target.environment(), target.annotated).await
+        self.run_in(&target.environment()).await
     }
 
     /// As [`Suite::run`], with the environment variables that name the target.
     ///
     /// # Errors
     /// As [`Suite::run`].
-    pub async fn run_in(
-        &self,
-        environment: &[(&'static str, String)],
-        annotated: bool,
-    ) -> Result<()> {
-        let output = self.output(environment).await?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let details = String::from_utf8_lossy(&output.stderr);
-        let failed: Vec<_> = text
-            .lines()
-            .filter(|line| line.starts_with("not ok "))
-            .collect();
-        ensure!(
-            failed.is_empty(),
-            "{}: {}\n{details}",
-            self.name,
-            failed.join("\n")
-        );
-        let reported = names(&text);
-        let mut expected: BTreeSet<_> = self.checks.iter().copied().collect();
-        if annotated {
-            expected.extend(self.annotated);
-        }
-        let missing: Vec<_> = expected.difference(&reported).collect();
-        let unknown: Vec<_> = reported.difference(&expected).collect();
-        ensure!(
-            missing.is_empty() && unknown.is_empty(),
-            "{}: not reported: {missing:?}; reported but not listed: {unknown:?}\n{text}{details}",
-            self.name
-        );
-        ensure!(
-            output.status.success(),
-            "{} ended with {}\n{details}",
-            self.name,
-            output.status
-        );
-        Ok(())
+    pub async fn run_in(&self, environment: &[(&'static str, String)]) -> Result<()> {
+        self.run_lacking(environment, &[]).await
     }
 
     /// Runs the program against a server that can't do everything.
     ///
     /// # Errors
-    /// When other checks fail than `lacking` names, or one of these does not: the list is to stay true.
+    /// As [`Suite::run`]; and when a check that `lacking` names does not fail: the list is to stay true.
     pub async fn run_lacking(
         &self,
         environment: &[(&'static str, String)],
-        annotated: bool,
         lacking: &[Lacking],
     ) -> Result<()> {
-        let unending: Vec<_> = lacking
-            .iter()
-            .filter_map(|lack| match lack {
-                Lacking::Hangs(name, _) => Some(*name),
-                Lacking::Fails(..) => None,
-            })
-            .collect();
+        let (mut fails, mut hangs) = (BTreeSet::new(), Vec::new());
+        for lack in lacking {
+            match lack {
+                Lacking::Fails(name, _) => drop(fails.insert(*name)),
+                Lacking::Hangs(name, _) => hangs.push(*name),
+            }
+        }
+        let mut all: BTreeSet<_> = self.checks.iter().copied().collect();
+        if environment.contains(&(ANNOTATED, "1".to_owned())) {
+            all.extend(self.annotated);
+        }
         let mut environment = environment.to_vec();
-        environment.push(("TWINPORT_TEST_WITHOUT", unending.join(",")));
+        environment.push((WITHOUT, hangs.join(",")));
         let output = self.output(&environment).await?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let failed: BTreeMap<&str, &str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "))
-            .collect();
-        let expected: BTreeSet<&str> = lacking
-            .iter()
-            .filter_map(|lack| match lack {
-                Lacking::Fails(name, _) => Some(*name),
-                Lacking::Hangs(..) => None,
-            })
+        let details = String::from_utf8_lossy(&output.stderr);
+        let lines = |prefix| {
+            text.lines()
+                .filter_map(move |line| line.strip_prefix(prefix))
+        };
+        let passed: BTreeSet<&str> = lines("ok ").collect();
+        let failed: BTreeMap<&str, &str> = lines("not ok ")
+            .map(|line| line.split_once(": ").unwrap_or((line, "")))
             .collect();
         let unexpected: Vec<_> = failed
             .iter()
-            .filter(|(name, _)| !expected.contains(*name))
+            .filter(|(name, _)| !fails.contains(*name))
             .collect();
-        let passed = names(&text);
-        let well: Vec<_> = expected
-            .iter()
-            .filter(|name| passed.contains(*name))
-            .collect();
-        let mut all: BTreeSet<_> = self.checks.iter().copied().collect();
-        if annotated {
-            all.extend(self.annotated);
-        }
+        let well: Vec<_> = fails.intersection(&passed).collect();
+        let reported: BTreeSet<_> = passed.iter().chain(failed.keys()).copied().collect();
         let missing: Vec<_> = all
-            .iter()
-            .filter(|name| !passed.contains(*name) && !failed.contains_key(*name))
-            .filter(|name| !unending.contains(*name))
+            .difference(&reported)
+            .filter(|name| !hangs.contains(name))
             .collect();
+        let unknown: Vec<_> = reported.difference(&all).collect();
         ensure!(
-            unexpected.is_empty() && well.is_empty() && missing.is_empty(),
-            "{}: failed: {unexpected:#?}; passed though they are listed: {well:?}; not reported: {missing:?}\n{}",
+            [&well, &missing, &unknown]
+                .iter()
+                .all(|names| names.is_empty())
+                && unexpected.is_empty(),
+            "{}: failed: {unexpected:#?}; passed though they are listed: {well:?}; not reported: {missing:?}; \
+             reported but not listed: {unknown:?}\n{text}{details}",
             self.name,
-            String::from_utf8_lossy(&output.stderr)
+        );
+        ensure!(
+            output.status.success() || !fails.is_empty(),
+            "{} ended with {}\n{details}",
+            self.name,
+            output.status
         );
         Ok(())
     }
@@ -179,12 +153,6 @@ impl Suite {
             Err(_) => bail!("{} did not end within {LIMIT:?}", self.name),
         }
     }
-}
-
-fn names(text: &str) -> BTreeSet<&str> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix("ok "))
-        .collect()
 }
 
 /// The folder that `scripts/setup-drivers.sh` fills: `TWINPORT_CACHE`, or `twinport` among the

@@ -336,7 +336,7 @@ async fn suite(name: &'static str, command: &'static [&'static str]) -> Result<(
         ("TWINPORT_TEST_DIRECT_URL", url),
         ("TWINPORT_TEST_CA", String::new()),
     ];
-    suite.run_in(&environment, false).await
+    suite.run_in(&environment).await
 }
 
 #[tokio::test]

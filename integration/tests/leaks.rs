@@ -10,32 +10,17 @@ mod support;
 
 use anyhow::Result;
 use support::Scene;
-use twinport_integration::{eventually, resident};
-
-/// So many clients are cut before the first count, which lets caches and allocators fill.
-const WARM_UP: usize = 150;
-
-/// So many between the counts.
-const CUTS: usize = 450;
-
-/// What may be more after them, in bytes: a few hundred for each.
-const SLACK: usize = CUTS * 1024;
+use twinport_integration::{eventually, leaves_no_memory};
 
 #[tokio::test]
 async fn clients_cut_at_any_byte_leave_nothing() -> Result<()> {
     let scene = Scene::new(3).await?;
-    // A fixed walk over the lengths, so that a failure comes again.
-    let mut seed = 12345;
-    cut(&scene, &mut seed, WARM_UP).await?;
-    at_rest(&scene).await?;
-    let before = resident()?;
-    cut(&scene, &mut seed, CUTS).await?;
-    at_rest(&scene).await?;
-    let after = resident()?;
-    assert!(
-        after < before + SLACK,
-        "{before} bytes have become {after} by {CUTS} clients"
-    );
+    leaves_no_memory(
+        1200,
+        async |limit| cut(&scene, limit).await,
+        async || at_rest(&scene).await,
+    )
+    .await?;
     for _ in 0..6 {
         let client = scene.client().await?;
         let row = client
@@ -50,30 +35,24 @@ async fn clients_cut_at_any_byte_leave_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Clients that leave state of every kind behind, if they get that far.
-async fn cut(scene: &Scene, seed: &mut u64, clients: usize) -> Result<()> {
-    for _ in 0..clients {
-        *seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let limit = usize::try_from(*seed >> 33)? % 1200;
-        let Ok((client, driven)) = scene.cut_after(limit).await else {
-            continue;
-        };
-        let _ = client
-            .batch_execute(
-                "SET search_path = tenant_a; CREATE TEMPORARY TABLE cut (id int); LISTEN cut",
-            )
-            .await;
-        let _ = client
-            .query("SELECT owner FROM secrets WHERE id = $1", &[&1])
-            .await;
-        let _ = client
-            .batch_execute("BEGIN; INSERT INTO public.scratch VALUES (1, 'undone')")
-            .await;
-        let _ = client.query("SELECT $1::text", &[&"x".repeat(300)]).await;
-        driven.abort();
-    }
+/// A client that leaves state of every kind behind, if it gets that far.
+async fn cut(scene: &Scene, limit: usize) -> Result<()> {
+    let Ok((client, driven)) = scene.cut_after(limit).await else {
+        return Ok(());
+    };
+    let _ = client
+        .batch_execute(
+            "SET search_path = tenant_a; CREATE TEMPORARY TABLE cut (id int); LISTEN cut",
+        )
+        .await;
+    let _ = client
+        .query("SELECT owner FROM secrets WHERE id = $1", &[&1])
+        .await;
+    let _ = client
+        .batch_execute("BEGIN; INSERT INTO public.scratch VALUES (1, 'undone')")
+        .await;
+    let _ = client.query("SELECT $1::text", &[&"x".repeat(300)]).await;
+    driven.abort();
     Ok(())
 }
 

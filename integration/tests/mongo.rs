@@ -11,6 +11,8 @@ mod answers;
 mod bad_input;
 #[path = "mongo/bounds.rs"]
 mod bounds;
+#[path = "mongo/commands.rs"]
+mod commands;
 #[path = "mongo/cutter.rs"]
 mod cutter;
 #[path = "mongo/explain.rs"]
@@ -37,7 +39,8 @@ mod unheard;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use support::{Scene, Wants, code, cursor, labels, page, session};
+use commands::{abort, begins, commit, goes_on};
+use support::{OWN_ROLES, Scene, Wants, code, cursor_of, labels, page, session};
 use twinport_wire::mongo::bson::rawdoc;
 
 #[tokio::test]
@@ -80,9 +83,7 @@ async fn a_thousand_clients_on_ten_connections() -> Result<()> {
     assert_eq!(scene.wing()?.clients().count(), 1000);
     let upstream = scene.upstream().await?;
     assert!(upstream <= 10, "{upstream} upstream connections");
-    let count = rawdoc! { "count": "d", "query": {}, "$db": "test" };
-    let answer = scene.client().await?.run(&count).await?;
-    assert_eq!(answer.get_i32("n")?, 3000);
+    assert_eq!(scene.count("d").await?, 3000);
     drop(alive);
     twinport_integration::eventually("all are gone", async || {
         Ok(scene.wing()?.clients().count() == 0)
@@ -103,13 +104,9 @@ async fn a_wait_ends_with_462() -> Result<()> {
     .await?;
     scene.fill("c", 1).await?;
     let (mut a, mut b) = (scene.client().await?, scene.client().await?);
-    let begin = rawdoc! {
-        "find": "c", "lsid": session(1), "txnNumber": 1_i64, "autocommit": false,
-        "startTransaction": true, "$db": "test",
-    };
-    a.run(&begin).await?;
-    let began = Instant::now();
     let find = rawdoc! { "find": "c", "$db": "test" };
+    a.run(&begins(find.clone(), 1, 1)).await?;
+    let began = Instant::now();
     let insert = rawdoc! {
         "insert": "c", "documents": [{}], "lsid": session(2), "txnNumber": 1_i64, "$db": "test",
     };
@@ -129,11 +126,7 @@ async fn a_wait_ends_with_462() -> Result<()> {
         waited > Duration::from_millis(1900) && waited < Duration::from_secs(10),
         "{waited:?}"
     );
-    let commit = rawdoc! {
-        "commitTransaction": 1, "lsid": session(1), "txnNumber": 1_i64, "autocommit": false,
-        "$db": "admin",
-    };
-    a.run(&commit).await?;
+    a.run(&commit(1, 1)).await?;
     b.run(&find).await?;
     b.run(&insert).await?;
     scene.stop().await;
@@ -161,7 +154,7 @@ async fn limits_hold_and_are_told() -> Result<()> {
     let mut client = clients.pop().into_iter().next().expect("three of them");
     drop(clients);
     let find = rawdoc! { "find": "c", "batchSize": 2, "lsid": session(1), "$db": "test" };
-    let first = cursor(&client.run(&find).await?)?;
+    let first = cursor_of(&client.run(&find).await?)?;
     let refused = client.ask(&find).await?;
     assert_eq!(code(&refused), 146, "{refused:?}");
     let kill = rawdoc! { "killCursors": "c", "cursors": [first], "$db": "test" };
@@ -173,11 +166,7 @@ async fn limits_hold_and_are_told() -> Result<()> {
 
 #[tokio::test]
 async fn two_users_are_kept_apart() -> Result<()> {
-    let scene = Scene::with(Wants {
-        own_roles: true,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(OWN_ROLES).await?;
     // One of them may only read.
     scene
         .admin
@@ -189,7 +178,7 @@ async fn two_users_are_kept_apart() -> Result<()> {
     scene.fill("c", 10).await?;
     let (mut app, mut other) = (scene.client().await?, scene.other().await?);
     let find = rawdoc! { "find": "c", "batchSize": 2, "lsid": session(1), "$db": "test" };
-    let theirs = cursor(&other.run(&find).await?)?;
+    let theirs = cursor_of(&other.run(&find).await?)?;
     let insert = rawdoc! { "insert": "c", "documents": [{ "_id": "b" }], "$db": "test" };
     let refused = other.ask(&insert).await?;
     // The whole command, as in MongoDB, and not one document of it.
@@ -216,24 +205,12 @@ async fn two_users_are_kept_apart() -> Result<()> {
     app.run(&end).await?;
     other.run(&more).await?;
     // So is a transaction, and its number.
-    let begin = |collection: &str| {
-        rawdoc! {
-            "find": collection, "lsid": session(2), "txnNumber": 1_i64, "autocommit": false,
-            "startTransaction": true, "$db": "test",
-        }
-    };
-    app.run(&begin("c")).await?;
-    other.run(&begin("c")).await?;
-    let abort = rawdoc! {
-        "abortTransaction": 1, "lsid": session(2), "txnNumber": 1_i64, "autocommit": false,
-        "$db": "admin",
-    };
-    other.run(&abort).await?;
-    let write = rawdoc! {
-        "insert": "c", "documents": [{ "_id": "in" }], "lsid": session(2), "txnNumber": 1_i64,
-        "autocommit": false, "$db": "test",
-    };
-    app.run(&write).await?;
+    let begin = begins(rawdoc! { "find": "c", "$db": "test" }, 2, 1);
+    app.run(&begin).await?;
+    other.run(&begin).await?;
+    other.run(&abort(2, 1)).await?;
+    let write = rawdoc! { "insert": "c", "documents": [{ "_id": "in" }], "$db": "test" };
+    app.run(&goes_on(write, 2, 1)).await?;
     // Nobody acts for another by logging in over it.
     other.run(&rawdoc! { "logout": 1, "$db": "admin" }).await?;
     assert_eq!(code(&other.ask(&find).await?), 13);

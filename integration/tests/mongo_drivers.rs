@@ -13,7 +13,7 @@ const POOL: usize = 4;
 async fn port(suite: Suite) -> Result<()> {
     let world = MongoWorld::start().await?;
     let port = MongoPort::start(&world, POOL).await?;
-    let result = suite.run_in(&port.environment(), port.annotated()).await;
+    let result = suite.run_in(&port.environment()).await;
     port.stop().await;
     result
 }
@@ -54,7 +54,7 @@ async fn chained(rows: [&[Suite]; 2]) -> Result<()> {
 
 async fn row(port: &MongoPort, suites: &[Suite]) -> Result<()> {
     for suite in suites {
-        suite.run_in(&port.environment(), port.annotated()).await?;
+        suite.run_in(&port.environment()).await?;
     }
     Ok(())
 }

@@ -30,9 +30,7 @@ async fn ferretdb(suite: Suite, lacking: &[Lacking]) -> Result<()> {
 }
 
 async fn on(port: &MongoPort, suite: Suite, lacking: &[Lacking]) -> Result<()> {
-    suite
-        .run_lacking(&port.environment(), port.annotated(), lacking)
-        .await
+    suite.run_lacking(&port.environment(), lacking).await
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use raw::Raw;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use twinport_config::Settings;
+use twinport_integration::mongo::Front;
 use twinport_integration::resident;
 use twinport_wire::mongo::Sequence;
 use twinport_wire::mongo::bson::raw::RawArrayBuf;
@@ -116,22 +116,8 @@ async fn large_messages_take_little_memory() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let upstream = listener.local_addr()?;
     let server = tokio::spawn(sink(listener, answer));
-    let text = format!(
-        r#"
-        [postgres]
-        listen = []
-        [users.app]
-        password = "app-secret"
-        [admin]
-        http = "off"
-        [mongo]
-        listen = ["127.0.0.1:0"]
-        upstream = "mongodb://{upstream}/"
-        auth.method = "trust"
-        "#,
-    );
-    let running = twinport::start(Settings::parse(&text, "test.toml")?).await?;
-    let port = running.mongo.first().context("no MongoDB port")?.port();
+    let front = Front::forwarding(&format!("mongodb://{upstream}/"), "").await?;
+    let port = front.port;
 
     let mut inserts = JoinSet::new();
     for _ in 0..CLIENTS {
@@ -164,7 +150,7 @@ async fn large_messages_take_little_memory() -> Result<()> {
     for (what, bytes) in [("inserting", inserting), ("finding", finding)] {
         assert!(bytes < SLACK, "{what} took {bytes} bytes");
     }
-    running.finish(Duration::from_secs(1)).await;
+    front.stop().await;
     server.abort();
     Ok(())
 }

@@ -1,14 +1,13 @@
 //! The proxy's MongoDB port in front of a [`MongoWorld`], in this process.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use twinport::Running;
-use twinport_config::Settings;
 
-use super::{MongoWorld, OTHER, OTHER_PASSWORD};
-use crate::{PASSWORD, USER};
+use super::{Front, MongoWorld, OTHER, OTHER_PASSWORD};
+use crate::suite::ANNOTATED;
+use crate::{Identity, PASSWORD, USER};
 
 /// How the collections of the suites relate to one another.
 const RELATIONS: &str = r#"
@@ -60,13 +59,7 @@ impl MongoPort {
     }
 
     async fn of(world: &MongoWorld, text: &str) -> Result<Self> {
-        let settings = Settings::parse(text, "test.toml")?;
-        let running = twinport::start(settings).await?;
-        let port = running
-            .mongo
-            .first()
-            .context("the proxy has no MongoDB port")?
-            .port();
+        let Front { running, port } = Front::of(text).await?;
         Ok(Self {
             running,
             port,
@@ -91,16 +84,8 @@ impl MongoPort {
             ("TWINPORT_TEST_DIRECT_URL", url),
             ("TWINPORT_TEST_OTHER_URL", self.url(OTHER, OTHER_PASSWORD)),
             ("TWINPORT_TEST_CA", self.ca.clone()),
-            (
-                "TWINPORT_TEST_ANNOTATED",
-                u8::from(!RELATIONS.is_empty()).to_string(),
-            ),
+            (ANNOTATED, "1".to_owned()),
         ]
-    }
-
-    /// Are directives understood there?
-    pub const fn annotated(&self) -> bool {
-        !RELATIONS.is_empty()
     }
 
     /// Ends the proxy; what still runs is cut off soon.
@@ -122,13 +107,7 @@ fn postgres(world: &MongoWorld) -> String {
 
 /// TLS and SCRAM for clients.
 fn settings(world: &MongoWorld, upstream: &str, pool: usize, lines: &str) -> Result<String> {
-    let identity = world.authority()?.server(&["localhost", "127.0.0.1"])?;
-    let (certificate, key) = (
-        world.folder().join("port.crt"),
-        world.folder().join("port.key"),
-    );
-    fs::write(&certificate, identity.certificate)?;
-    fs::write(&key, identity.key)?;
+    let Identity { certificate, key } = Identity::write(world.authority()?, world.folder())?;
     Ok(format!(
         r#"
             [postgres]

@@ -5,25 +5,12 @@ use twinport_integration::eventually;
 use twinport_wire::mongo::bson::raw::RawDocumentBuf;
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, code, cursor, page, session};
+use super::commands::{abort, begins, commit};
+use super::support::{ONE_CONNECTION, Scene, Wants, code, cursor_of, page, session};
 
 fn begin(byte: u8, number: i64) -> RawDocumentBuf {
-    rawdoc! {
-        "insert": "c", "documents": [{ "_id": "undone" }], "lsid": session(byte),
-        "txnNumber": number, "autocommit": false, "startTransaction": true, "$db": "test",
-    }
-}
-
-fn commit(byte: u8, number: i64) -> RawDocumentBuf {
-    rawdoc! {
-        "commitTransaction": 1, "lsid": session(byte), "txnNumber": number, "autocommit": false,
-        "$db": "admin",
-    }
-}
-
-async fn count(scene: &Scene) -> Result<i32> {
-    let count = rawdoc! { "count": "c", "query": {}, "$db": "test" };
-    Ok(scene.client().await?.run(&count).await?.get_i32("n")?)
+    let insert = rawdoc! { "insert": "c", "documents": [{ "_id": "undone" }], "$db": "test" };
+    begins(insert, byte, number)
 }
 
 /// How many files of cursors the server keeps.
@@ -34,11 +21,7 @@ async fn files(scene: &Scene) -> Result<i64> {
 
 #[tokio::test]
 async fn a_dead_clients_command_is_cancelled() -> Result<()> {
-    let scene = Scene::with(Wants {
-        pool: 1,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(ONE_CONNECTION).await?;
     scene.fill("c", 3).await?;
     let lock = scene.lock("c").await?;
     let mut client = scene.client().await?;
@@ -48,7 +31,7 @@ async fn a_dead_clients_command_is_cancelled() -> Result<()> {
     scene.until_locked(0).await?;
     drop(lock);
     assert_eq!(
-        count(&scene).await?,
+        scene.count("c").await?,
         3,
         "the only connection serves the next"
     );
@@ -58,11 +41,7 @@ async fn a_dead_clients_command_is_cancelled() -> Result<()> {
 
 #[tokio::test]
 async fn a_dead_clients_write_is_whole_or_not_there() -> Result<()> {
-    let scene = Scene::with(Wants {
-        pool: 1,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(ONE_CONNECTION).await?;
     scene.fill("c", 3).await?;
     let lock = scene.lock("c").await?;
     let mut client = scene.client().await?;
@@ -73,7 +52,7 @@ async fn a_dead_clients_write_is_whole_or_not_there() -> Result<()> {
     drop(client);
     scene.until_locked(0).await?;
     drop(lock);
-    assert_eq!(count(&scene).await?, 3);
+    assert_eq!(scene.count("c").await?, 3);
     scene.stop().await;
     Ok(())
 }
@@ -114,7 +93,7 @@ async fn cursors_go_with_their_client_or_session_or_time() -> Result<()> {
     .await?;
     // With a session: another connection may go on, until the session ends.
     let mut client = scene.client().await?;
-    let open = cursor(&client.run(&sorted(Some(1))).await?)?;
+    let open = cursor_of(&client.run(&sorted(Some(1))).await?)?;
     drop(client);
     let mut client = scene.client().await?;
     let more = rawdoc! { "getMore": open, "collection": "c", "lsid": session(1), "batchSize": 3, "$db": "test" };
@@ -139,20 +118,10 @@ async fn cursors_of_a_transaction_end_with_it() -> Result<()> {
     let scene = Scene::new().await?;
     scene.fill("c", 100).await?;
     let mut client = scene.client().await?;
-    for (number, end) in [(1, "commitTransaction"), (2, "abortTransaction")] {
-        let find = rawdoc! {
-            "find": "c", "sort": { "v": 1 }, "batchSize": 2, "lsid": session(1),
-            "txnNumber": i64::from(number), "autocommit": false, "startTransaction": true, "$db": "test",
-        };
-        client.run(&find).await?;
+    let find = rawdoc! { "find": "c", "sort": { "v": 1 }, "batchSize": 2, "$db": "test" };
+    for (number, end) in [(1, commit(1, 1)), (2, abort(1, 2))] {
+        client.run(&begins(find.clone(), 1, number)).await?;
         assert_eq!(scene.wing()?.cursors(), 1);
-        let end = match end {
-            "commitTransaction" => commit(1, number.into()),
-            _ => rawdoc! {
-                "abortTransaction": 1, "lsid": session(1), "txnNumber": i64::from(number),
-                "autocommit": false, "$db": "admin",
-            },
-        };
         client.run(&end).await?;
         eventually("its cursor is closed", async || {
             Ok(scene.wing()?.cursors() == 0)
@@ -180,7 +149,7 @@ async fn an_abandoned_transaction_is_rolled_back() -> Result<()> {
     drop(client);
     eventually("it is rolled back", async || Ok(wing.transactions() == 0)).await?;
     assert_eq!(
-        count(&scene).await?,
+        scene.count("c").await?,
         3,
         "the only connection serves the next"
     );
@@ -193,25 +162,21 @@ async fn an_abandoned_transaction_is_rolled_back() -> Result<()> {
         .run(&rawdoc! { "endSessions": [session(2)], "$db": "admin" })
         .await?;
     assert_eq!(wing.transactions(), 0);
-    assert_eq!(count(&scene).await?, 3);
+    assert_eq!(scene.count("c").await?, 3);
     // Or its session begins another.
     client.run(&begin(3, 1)).await?;
     client.run(&begin(3, 2)).await?;
     assert_eq!(wing.transactions(), 1);
     assert_eq!(code(&client.ask(&commit(3, 1)).await?), 251);
     client.run(&commit(3, 2)).await?;
-    assert_eq!(count(&scene).await?, 4);
+    assert_eq!(scene.count("c").await?, 4);
     scene.stop().await;
     Ok(())
 }
 
 #[tokio::test]
 async fn behind_a_balancer_a_transaction_goes_with_its_client() -> Result<()> {
-    let scene = Scene::with(Wants {
-        pool: 1,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(ONE_CONNECTION).await?;
     scene.fill("c", 3).await?;
     let mut client = scene.stranger().await?;
     let hello = rawdoc! { "hello": 1, "loadBalanced": true, "$db": "admin" };
@@ -227,7 +192,7 @@ async fn behind_a_balancer_a_transaction_goes_with_its_client() -> Result<()> {
         Ok(scene.wing()?.transactions() == 0)
     })
     .await?;
-    assert_eq!(count(&scene).await?, 3);
+    assert_eq!(scene.count("c").await?, 3);
     scene.stop().await;
     Ok(())
 }

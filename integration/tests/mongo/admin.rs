@@ -8,7 +8,8 @@ use twinport_integration::eventually;
 use twinport_integration::{PASSWORD, USER};
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, session};
+use super::commands::begins;
+use super::support::{Scene, Wants};
 
 type Row = BTreeMap<String, Option<String>>;
 
@@ -108,10 +109,8 @@ async fn clients_cursors_and_transactions_are_shown() -> Result<()> {
 
     // A transaction between two commands, and a cursor in it.
     let begin = |number: i64| {
-        rawdoc! {
-            "find": "c", "batchSize": 2, "lsid": session(7), "txnNumber": number,
-            "autocommit": false, "startTransaction": true, "$db": "test",
-        }
+        let find = rawdoc! { "find": "c", "batchSize": 2, "$db": "test" };
+        begins(find, 7, number)
     };
     client.run(&begin(4)).await?;
     let rows = show(&console, "TRANSACTIONS").await?;

@@ -4,31 +4,23 @@ use anyhow::{Context, Result};
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::rawdoc;
 
+use super::commands::{begins, goes_on};
 use super::raw::Raw;
-use super::support::{Scene, Wants, code, page, session};
+use super::support::{OWN_ROLES, Scene, code, page, session};
 
 #[tokio::test]
 async fn in_a_transaction_a_collection_is_made_once() -> Result<()> {
     let scene = Scene::new().await?;
     let mut client = scene.client().await?;
-    client
-        .run(&rawdoc! { "create": "there", "$db": "test" })
-        .await?;
-    let within = |collection: &str, number: i64| {
-        rawdoc! {
-            "create": collection, "lsid": session(1), "txnNumber": number, "autocommit": false,
-            "startTransaction": true, "$db": "test",
-        }
-    };
-    let refused = client.ask(&within("there", 1)).await?;
+    let create = |collection: &str| rawdoc! { "create": collection, "$db": "test" };
+    client.run(&create("there")).await?;
+    let refused = client.ask(&begins(create("there"), 1, 1)).await?;
     assert_eq!(code(&refused), 48, "{refused:?}");
     assert_eq!(refused.get_str("codeName")?, "NamespaceExists");
     assert!(refused.get("errorLabels")?.is_none(), "{refused:?}");
-    client.run(&within("new", 2)).await?;
-    let again = rawdoc! {
-        "create": "new", "lsid": session(1), "txnNumber": 2_i64, "autocommit": false, "$db": "test",
-    };
-    assert_eq!(code(&client.ask(&again).await?), 48);
+    client.run(&begins(create("new"), 1, 2)).await?;
+    let again = client.ask(&goes_on(create("new"), 1, 2)).await?;
+    assert_eq!(code(&again), 48);
     scene.stop().await;
     Ok(())
 }
@@ -137,11 +129,7 @@ async fn a_role_alone_is_one_of_the_current_database() -> Result<()> {
 
 #[tokio::test]
 async fn local_sessions_are_those_of_the_user() -> Result<()> {
-    let scene = Scene::with(Wants {
-        own_roles: true,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(OWN_ROLES).await?;
     scene.fill("c", 10).await?;
     let (mut app, mut other) = (scene.client().await?, scene.other().await?);
     let open = |byte| rawdoc! { "find": "c", "batchSize": 2, "lsid": session(byte), "$db": "test" };

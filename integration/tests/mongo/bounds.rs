@@ -3,24 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, code, cursor, labels, page, session};
-
-fn within(mut command: RawDocumentBuf, byte: u8, starts: bool) -> RawDocumentBuf {
-    command.append(cstr!("lsid"), session(byte));
-    command.append(cstr!("txnNumber"), 1_i64);
-    command.append(cstr!("autocommit"), false);
-    if starts {
-        command.append(cstr!("startTransaction"), true);
-    }
-    command.append(cstr!("$db"), "test");
-    command
-}
+use super::commands::{abort, begins, commit, goes_on};
+use super::support::{OWN_ROLES, Scene, Wants, code, cursor_of, labels, page, session};
 
 fn insert(id: &str) -> RawDocumentBuf {
-    rawdoc! { "insert": "c", "documents": [{ "_id": id }] }
+    rawdoc! { "insert": "c", "documents": [{ "_id": id }], "$db": "test" }
 }
 
 #[tokio::test]
@@ -32,7 +22,7 @@ async fn the_time_of_a_long_command_is_not_idle() -> Result<()> {
     .await?;
     scene.fill("c", 20).await?;
     let mut client = scene.client().await?;
-    client.run(&within(insert("a"), 1, true)).await?;
+    client.run(&begins(insert("a"), 1, 1)).await?;
     let slow = rawdoc! {
         "aggregate": "c",
         "pipeline": [
@@ -41,13 +31,12 @@ async fn the_time_of_a_long_command_is_not_idle() -> Result<()> {
             { "$unwind": "$r" },
             { "$group": { "_id": null, "sum": { "$sum": "$r" } } },
         ],
-        "cursor": {},
+        "cursor": {}, "$db": "test",
     };
-    client.run(&within(slow, 1, false)).await?;
+    client.run(&goes_on(slow, 1, 1)).await?;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    client.run(&within(insert("b"), 1, false)).await?;
-    let commit = within(rawdoc! { "commitTransaction": 1 }, 1, false);
-    client.run(&commit).await?;
+    client.run(&goes_on(insert("b"), 1, 1)).await?;
+    client.run(&commit(1, 1)).await?;
     scene.stop().await;
     Ok(())
 }
@@ -63,17 +52,16 @@ async fn a_get_more_that_fails_leaves_its_cursor() -> Result<()> {
     scene.fill("c", 20).await?;
     let (mut a, mut b) = (scene.client().await?, scene.client().await?);
     let find = rawdoc! { "find": "c", "sort": { "v": 1 }, "batchSize": 2, "$db": "test" };
-    let open = cursor(&a.run(&find).await?)?;
+    let open = cursor_of(&a.run(&find).await?)?;
     let more = |size: i32| {
         rawdoc! { "getMore": open, "collection": "c", "batchSize": size, "$db": "test" }
     };
     // The pool is full: its labels say that it may be asked again.
-    b.run(&within(insert("a"), 1, true)).await?;
+    b.run(&begins(insert("a"), 1, 1)).await?;
     let refused = a.ask(&more(2)).await?;
     assert_eq!(code(&refused), 462, "{refused:?}");
     assert!(labels(&refused).contains(&"RetryableError"), "{refused:?}");
-    let abort = within(rawdoc! { "abortTransaction": 1 }, 1, false);
-    b.run(&abort).await?;
+    b.run(&abort(1, 1)).await?;
     let first = |answer: &RawDocument| -> Result<Option<i32>> {
         let found = page(answer)?;
         Ok(found.first().and_then(|each| each.get_i32("v").ok()))
@@ -107,7 +95,7 @@ async fn an_upsert_in_a_transaction_takes_no_second_connection() -> Result<()> {
     for byte in [1, 2] {
         let mut client = scene.client().await?;
         client
-            .run(&within(insert(&format!("of {byte}")), byte, true))
+            .run(&begins(insert(&format!("of {byte}")), byte, 1))
             .await?;
         clients.push((byte, client));
     }
@@ -115,35 +103,29 @@ async fn an_upsert_in_a_transaction_takes_no_second_connection() -> Result<()> {
         let upsert = |collection: &str| {
             rawdoc! {
                 "insert": collection, "documents": [{ "k": i32::from(*byte) }],
-                "comment": "@upsert(k)",
+                "comment": "@upsert(k)", "$db": "test",
             }
         };
         // What is refused before it is sent leaves the transaction as it was.
-        let nowhere = client.ask(&within(upsert("nowhere"), *byte, false)).await?;
+        let nowhere = client.ask(&goes_on(upsert("nowhere"), *byte, 1)).await?;
         assert_ne!(code(&nowhere), 0, "{nowhere:?}");
-        client.run(&within(upsert("keyed"), *byte, false)).await?;
-        let commit = within(rawdoc! { "commitTransaction": 1 }, *byte, false);
-        client.run(&commit).await?;
+        client.run(&goes_on(upsert("keyed"), *byte, 1)).await?;
+        client.run(&commit(*byte, 1)).await?;
     }
-    let count = rawdoc! { "count": "keyed", "query": {}, "$db": "test" };
-    assert_eq!(scene.client().await?.run(&count).await?.get_i32("n")?, 2);
+    assert_eq!(scene.count("keyed").await?, 2);
     scene.stop().await;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_transaction_that_never_can_begin_is_not_to_be_tried_again() -> Result<()> {
-    let scene = Scene::with(Wants {
-        own_roles: true,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(OWN_ROLES).await?;
     let mut client = scene.client().await?;
     // The login here is done; that to the server fails from now on.
     let user = twinport_integration::USER;
     let change = format!("ALTER ROLE {user} PASSWORD 'another'");
     scene.admin.batch_execute(&change).await?;
-    let refused = client.ask(&within(insert("a"), 1, true)).await?;
+    let refused = client.ask(&begins(insert("a"), 1, 1)).await?;
     assert_eq!(code(&refused), 13, "{refused:?}");
     assert!(labels(&refused).is_empty(), "{refused:?}");
     scene.stop().await;
@@ -187,21 +169,15 @@ async fn of_a_sessions_numbers_only_the_latest_goes_on() -> Result<()> {
     client.run(&write(5)).await?;
     assert_eq!(code(&client.ask(&write(3)).await?), 225);
     let begin = |number: i64| {
-        rawdoc! {
-            "insert": "c", "documents": [{}], "lsid": session(1), "txnNumber": number,
-            "autocommit": false, "startTransaction": true, "$db": "test",
-        }
+        let insert = rawdoc! { "insert": "c", "documents": [{}], "$db": "test" };
+        begins(insert, 1, number)
     };
     assert_eq!(code(&client.ask(&begin(4)).await?), 225);
     let used = client.ask(&begin(5)).await?;
     assert_eq!(code(&used), 20, "{used:?}");
     assert!(labels(&used).is_empty(), "{used:?}");
     client.run(&begin(6)).await?;
-    let abort = rawdoc! {
-        "abortTransaction": 1, "lsid": session(1), "txnNumber": 6_i64, "autocommit": false,
-        "$db": "admin",
-    };
-    client.run(&abort).await?;
+    client.run(&abort(1, 6)).await?;
     assert_eq!(code(&client.ask(&write(5)).await?), 225);
     client.run(&write(7)).await?;
     let odd = rawdoc! {

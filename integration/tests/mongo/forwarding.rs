@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use twinport::Running;
-use twinport_config::Settings;
+use twinport_integration::mongo::Front;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{Timestamp, rawdoc};
 use twinport_wire::mongo::message::{EXHAUST_ALLOWED, MORE_TO_COME, build};
 
+use super::commands::{begins, commit, goes_on, with};
 use super::raw::Raw;
-use super::scripted::{Act, Heard, Role, Scripted, cursor_of, error, page, place_of, until};
-use super::support::{code, labels, session};
+use super::scripted::{Act, Heard, Role, Scripted, error, page, place_of, until};
+use super::support::{code, cursor_of, labels, session};
 
 #[path = "forwarding/changes.rs"]
 mod changes;
@@ -29,57 +29,29 @@ mod passing;
 mod replica_set;
 
 /// A proxy before scripted servers, open to everybody.
-pub(crate) struct Front {
-    running: Running,
-    port: u16,
+pub(crate) trait Fronting: Sized {
+    async fn start(servers: &[Scripted], options: &str) -> Result<Self>;
+    /// As [`Fronting::start`], with further lines of `[mongo]`.
+    async fn with(servers: &[Scripted], options: &str, lines: &str) -> Result<Self>;
+    /// A client that has said `hello`, and so is in.
+    async fn client(&self) -> Result<Raw>;
 }
 
-impl Front {
-    pub(crate) async fn start(servers: &[Scripted], options: &str) -> Result<Self> {
+impl Fronting for Front {
+    async fn start(servers: &[Scripted], options: &str) -> Result<Self> {
         Self::with(servers, options, "").await
     }
 
-    /// As [`Front::start`], with further lines of `[mongo]`.
-    pub(crate) async fn with(servers: &[Scripted], options: &str, lines: &str) -> Result<Self> {
+    async fn with(servers: &[Scripted], options: &str, lines: &str) -> Result<Self> {
         let places: Vec<String> = servers.iter().map(|each| each.place.to_string()).collect();
-        Self::to(&format!("mongodb://{}/?{options}", places.join(",")), lines).await
+        let url = format!("mongodb://{}/?{options}", places.join(","));
+        Self::forwarding(&url, lines).await
     }
 
-    pub(crate) async fn to(url: &str, lines: &str) -> Result<Self> {
-        let text = format!(
-            r#"
-            [postgres]
-            listen = []
-            [users.app]
-            password = "app-secret"
-            [admin]
-            http = "off"
-            [mongo]
-            listen = ["127.0.0.1:0"]
-            upstream = "{url}"
-            auth.method = "trust"
-            {lines}
-            "#,
-        );
-        Self::of(&text).await
-    }
-
-    /// As the settings say.
-    pub(crate) async fn of(text: &str) -> Result<Self> {
-        let running = twinport::start(Settings::parse(text, "test.toml")?).await?;
-        let port = running.mongo.first().context("no MongoDB port")?.port();
-        Ok(Self { running, port })
-    }
-
-    /// A client that has said `hello`, and so is in.
-    pub(crate) async fn client(&self) -> Result<Raw> {
+    async fn client(&self) -> Result<Raw> {
         let mut client = Raw::connect(self.port).await?;
         client.run(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
         Ok(client)
-    }
-
-    pub(crate) async fn stop(self) {
-        self.running.finish(Duration::from_secs(1)).await;
     }
 }
 
@@ -91,11 +63,23 @@ pub(crate) fn find() -> RawDocumentBuf {
     rawdoc! { "find": "books", "$db": "test" }
 }
 
-fn with(mut body: RawDocumentBuf, more: &RawDocument) -> RawDocumentBuf {
-    for (key, value) in more.iter().flatten() {
-        body.append(key, value);
-    }
-    body
+/// A find with this read preference.
+fn reading(mode: &str) -> RawDocumentBuf {
+    with(find(), &rawdoc! { "$readPreference": { "mode": mode } })
+}
+
+fn more(id: i64) -> RawDocumentBuf {
+    rawdoc! { "getMore": id, "collection": "books", "$db": "test" }
+}
+
+/// Two cursors, on the primary and on a secondary: their numbers here, and their first pages.
+async fn two_cursors(client: &mut Raw) -> Result<[(i64, RawDocumentBuf); 2]> {
+    let primary = client.run(&find()).await?;
+    let secondary = client.run(&reading("secondary")).await?;
+    let (first, second) = (cursor_of(&primary)?, cursor_of(&secondary)?);
+    assert_ne!(first, second);
+    assert_ne!(place_of(&primary)?, place_of(&secondary)?);
+    Ok([(first, primary), (second, secondary)])
 }
 
 #[tokio::test]
@@ -281,22 +265,13 @@ async fn cursors_of_two_servers_may_have_one_number() -> Result<()> {
     }
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
-    let primary = client.run(&find()).await?;
-    let elsewhere = rawdoc! { "$readPreference": { "mode": "secondary" } };
-    let secondary = client.run(&with(find(), &elsewhere)).await?;
-    let (first, second) = (cursor_of(&primary)?, cursor_of(&secondary)?);
-    assert_ne!(first, second);
-    assert_ne!(place_of(&primary)?, place_of(&secondary)?);
-    for (id, opened) in [
-        (first, &primary),
-        (second, &secondary),
-        (second, &secondary),
-    ] {
-        let more = rawdoc! { "getMore": id, "collection": "books", "$db": "test" };
-        let next = client.run(&more).await?;
+    let cursors = two_cursors(&mut client).await?;
+    for (id, opened) in cursors.iter().chain(&cursors[1..]) {
+        let next = client.run(&more(*id)).await?;
         assert_eq!(place_of(&next)?, place_of(opened)?);
-        assert_eq!(cursor_of(&next)?, id);
+        assert_eq!(cursor_of(&next)?, *id);
     }
+    let [first, second] = cursors.map(|(id, _)| id);
     let elsewhere = rawdoc! { "getMore": first, "collection": "other", "$db": "test" };
     assert_eq!(code(&client.ask(&elsewhere).await?), 13);
     // Each server is told of its own.
@@ -308,8 +283,7 @@ async fn cursors_of_two_servers_may_have_one_number() -> Result<()> {
         let heard = server.heard("killCursors");
         assert_eq!(heard[0].body.get_array("cursors")?.get_i64(0)?, 77);
     }
-    let gone = rawdoc! { "getMore": first, "collection": "books", "$db": "test" };
-    assert_eq!(code(&client.ask(&gone).await?), 43);
+    assert_eq!(code(&client.ask(&more(first)).await?), 43);
     front.stop().await;
     Ok(())
 }
@@ -343,10 +317,7 @@ async fn who_waits_for_data_keeps_nobody_waiting() -> Result<()> {
         "getMore": cursor_of(&opened)?, "collection": "books", "maxTimeMS": 1000, "$db": "test",
     };
     watcher.send(&more).await?;
-    until("the getMore is there", || {
-        !servers[0].heard("getMore").is_empty()
-    })
-    .await?;
+    servers[0].hears("getMore").await?;
     // The pool has one connection, and it is not the watcher's.
     client.run(&find()).await?;
     let answer = watcher.read().await?;
@@ -378,18 +349,12 @@ async fn who_waits_for_data_keeps_nobody_waiting() -> Result<()> {
 #[tokio::test]
 async fn a_full_pool_says_that_it_is_overloaded() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
-    servers[0].answers(|heard| {
-        let late = Act::Late(Duration::from_secs(2), rawdoc! { "ok": 1.0 });
-        (heard.name == "count").then_some(late)
-    });
+    servers[0].is_late("count", Duration::from_secs(2));
     let front = Front::start(&servers, "maxPoolSize=1&waitQueueTimeoutMS=100").await?;
     let (mut slow, mut client) = (front.client().await?, front.client().await?);
     slow.send(&rawdoc! { "count": "books", "$db": "test" })
         .await?;
-    until("the count is there", || {
-        !servers[0].heard("count").is_empty()
-    })
-    .await?;
+    servers[0].hears("count").await?;
     let refused = client.ask(&find()).await?;
     assert_eq!(code(&refused), 462, "{refused:?}");
     let labels = labels(&refused);
@@ -435,10 +400,7 @@ async fn directives_are_carried_out_before_it_goes_on() -> Result<()> {
         sent.contains("$lookup") && !sent.contains("@include"),
         "{sent}"
     );
-    until("its index is looked for", || {
-        !servers[0].heard("listIndexes").is_empty()
-    })
-    .await?;
+    servers[0].hears("listIndexes").await?;
     front.stop().await;
     Ok(())
 }
@@ -461,23 +423,16 @@ async fn behind_a_balancer_everything_keeps_its_connection() -> Result<()> {
     let opened = client
         .run(&with(find(), &rawdoc! { "batchSize": 1 }))
         .await?;
-    let begin = rawdoc! {
-        "lsid": session(1), "txnNumber": 1_i64, "startTransaction": true, "autocommit": false,
-    };
-    client.run(&with(insert(), &begin)).await?;
+    client.run(&begins(insert(), 1, 1)).await?;
     client.run(&find()).await?;
-    let more = rawdoc! { "getMore": cursor_of(&opened)?, "collection": "books", "$db": "test" };
-    client.run(&more).await?;
+    client.run(&more(cursor_of(&opened)?)).await?;
     let on = |name: &str, at: usize| servers[0].heard(name)[at].connection;
     assert_eq!(on("find", 0), on("getMore", 0));
     let held = BTreeSet::from([on("find", 0), on("insert", 0), on("find", 1)]);
     assert_eq!(held.len(), 3, "a held connection was given away");
     // The transaction of a client that is gone is aborted, on its connection.
     drop(client);
-    until("the abort is there", || {
-        !servers[0].heard("abortTransaction").is_empty()
-    })
-    .await?;
+    servers[0].hears("abortTransaction").await?;
     assert_eq!(on("abortTransaction", 0), on("insert", 0));
     front.stop().await;
     Ok(())

@@ -6,30 +6,14 @@ use twinport_integration::eventually;
 use twinport_wire::mongo::bson::raw::RawDocumentBuf;
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, code, labels, page, session};
+use super::commands::{begins, commit, goes_on};
+use super::support::{Scene, code, cursor_of, labels, page, session};
 
 /// Codes after which drivers try a read again: the host can't be reached, or shuts down.
 const RETRYABLE: [i32; 5] = [6, 7, 89, 91, 11600];
 
-fn within(byte: u8, id: &str, starts: bool) -> RawDocumentBuf {
-    let mut insert = rawdoc! {
-        "insert": "free", "documents": [{ "_id": id }], "lsid": session(byte), "txnNumber": 1_i64,
-        "autocommit": false, "$db": "test",
-    };
-    if starts {
-        insert.append(
-            twinport_wire::mongo::bson::raw::cstr!("startTransaction"),
-            true,
-        );
-    }
-    insert
-}
-
-fn commit(byte: u8) -> RawDocumentBuf {
-    rawdoc! {
-        "commitTransaction": 1, "lsid": session(byte), "txnNumber": 1_i64, "autocommit": false,
-        "$db": "admin",
-    }
+fn insert(id: &str) -> RawDocumentBuf {
+    rawdoc! { "insert": "free", "documents": [{ "_id": id }], "$db": "test" }
 }
 
 #[tokio::test]
@@ -44,19 +28,19 @@ async fn a_killed_server_is_told_and_survived() -> Result<()> {
     let mut within_two = scene.client().await?;
     // A cursor between two batches, and two transactions between two commands.
     let find = rawdoc! { "find": "c", "sort": { "v": 1 }, "batchSize": 2, "lsid": session(9), "$db": "test" };
-    let open = super::support::cursor(&idle.run(&find).await?)?;
-    within_one.run(&within(1, "one", true)).await?;
-    within_two.run(&within(2, "two", true)).await?;
+    let open = cursor_of(&idle.run(&find).await?)?;
+    within_one.run(&begins(insert("one"), 1, 1)).await?;
+    within_two.run(&begins(insert("two"), 2, 1)).await?;
     // A find and an insert in the middle.
     let lock = scene.lock("c").await?;
     reading
         .send(&rawdoc! { "find": "c", "$db": "test" })
         .await?;
-    let insert = rawdoc! {
+    let write = rawdoc! {
         "insert": "c", "documents": [{ "_id": "new" }], "lsid": session(3), "txnNumber": 1_i64,
         "$db": "test",
     };
-    writing.send(&insert).await?;
+    writing.send(&write).await?;
     scene.until_locked(2).await?;
     scene.world.server.kill9()?;
     let answer = reading.read().await?;
@@ -68,16 +52,16 @@ async fn a_killed_server_is_told_and_survived() -> Result<()> {
         ["RetryableWriteError"],
         "a write: {answer:?}"
     );
-    let answer = within_one.ask(&within(1, "more", false)).await?;
+    let answer = within_one.ask(&goes_on(insert("more"), 1, 1)).await?;
     assert_eq!(labels(&answer), ["TransientTransactionError"], "{answer:?}");
-    let answer = within_two.ask(&commit(2)).await?;
+    let answer = within_two.ask(&commit(2, 1)).await?;
     assert_eq!(labels(&answer), ["TransientTransactionError"], "{answer:?}");
     // While the server is away.
     let answer = idle.ask(&rawdoc! { "find": "c", "$db": "test" }).await?;
     assert!(RETRYABLE.contains(&code(&answer)), "{answer:?}");
-    let answer = writing.ask(&insert).await?;
+    let answer = writing.ask(&write).await?;
     assert_eq!(labels(&answer), ["RetryableWriteError"], "{answer:?}");
-    let answer = within_one.ask(&within(4, "three", true)).await?;
+    let answer = within_one.ask(&begins(insert("three"), 4, 1)).await?;
     assert_eq!(labels(&answer), ["TransientTransactionError"], "{answer:?}");
     idle.run(&rawdoc! { "ping": 1, "$db": "admin" }).await?;
     drop(lock);
@@ -90,11 +74,11 @@ async fn a_killed_server_is_told_and_survived() -> Result<()> {
     })
     .await?;
     for _ in 0..2 {
-        let answer = writing.run(&insert).await?;
+        let answer = writing.run(&write).await?;
         assert_eq!(answer.get_i32("n")?, 1);
     }
-    within_one.run(&within(5, "four", true)).await?;
-    within_one.run(&commit(5)).await?;
+    within_one.run(&begins(insert("four"), 5, 1)).await?;
+    within_one.run(&commit(5, 1)).await?;
     let all = rawdoc! { "find": "free", "sort": { "_id": 1 }, "$db": "test" };
     let answer = within_two.run(&all).await?;
     let found: Vec<_> = page(&answer)?
@@ -130,9 +114,9 @@ async fn a_terminated_connection_is_told_and_replaced() -> Result<()> {
     client
         .run(&rawdoc! { "create": "free", "$db": "test" })
         .await?;
-    client.run(&within(1, "one", true)).await?;
+    client.run(&begins(insert("one"), 1, 1)).await?;
     scene.admin.execute(kill, &[]).await?;
-    let answer = client.ask(&within(1, "two", false)).await?;
+    let answer = client.ask(&goes_on(insert("two"), 1, 1)).await?;
     assert_eq!(labels(&answer), ["TransientTransactionError"], "{answer:?}");
     client.run(&rawdoc! { "find": "c", "$db": "test" }).await?;
     scene.stop().await;

@@ -2,14 +2,15 @@
 
 use anyhow::Result;
 use twinport_integration::eventually;
-use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::support::{Scene, Wants, code, page, session};
+use super::commands::{abort, begins, goes_on, with};
+use super::support::{ONE_CONNECTION, Scene, code, page, session};
 
 /// A command that takes seconds, and gives itself little time.
 fn slow(more: &RawDocument) -> RawDocumentBuf {
-    let mut out = rawdoc! {
+    let slow = rawdoc! {
         "aggregate": "c",
         "pipeline": [
             { "$match": { "_id": 1 } },
@@ -17,21 +18,9 @@ fn slow(more: &RawDocument) -> RawDocumentBuf {
             { "$unwind": "$r" },
             { "$group": { "_id": null, "sum": { "$sum": "$r" } } },
         ],
-        "cursor": {},
+        "cursor": {}, "$db": "test",
     };
-    for (key, value) in more.iter().flatten() {
-        out.append(key, value);
-    }
-    out.append(cstr!("$db"), "test");
-    out
-}
-
-fn within(starts: bool) -> RawDocumentBuf {
-    let mut out = rawdoc! { "lsid": session(1), "txnNumber": 1_i64, "autocommit": false };
-    if starts {
-        out.append(cstr!("startTransaction"), true);
-    }
-    out
+    with(slow, more)
 }
 
 /// The only connection serves everybody, and everybody gets its own.
@@ -51,35 +40,19 @@ async fn everybody_has_its_own(scene: &Scene) -> Result<()> {
 
 #[tokio::test]
 async fn a_late_statement_of_a_transaction_leaves_no_answer_to_others() -> Result<()> {
-    let scene = Scene::with(Wants {
-        pool: 1,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(ONE_CONNECTION).await?;
     scene.fill("c", 20).await?;
     for limit in [
         rawdoc! { "maxTimeMS": 100 },
         rawdoc! { "comment": "@timeout(100ms)" },
     ] {
         let mut client = scene.client().await?;
-        let mut begin = rawdoc! { "find": "c", "filter": { "_id": 1 } };
-        for (key, value) in within(true).iter().flatten() {
-            begin.append(key, value);
-        }
-        begin.append(cstr!("$db"), "test");
-        client.run(&begin).await?;
-        let mut bounded = limit.clone();
-        for (key, value) in within(false).iter().flatten() {
-            bounded.append(key, value);
-        }
-        let late = client.ask(&slow(&bounded)).await?;
+        let find = rawdoc! { "find": "c", "filter": { "_id": 1 }, "$db": "test" };
+        client.run(&begins(find, 1, 1)).await?;
+        let late = client.ask(&goes_on(slow(&limit), 1, 1)).await?;
         assert_eq!(code(&late), 50, "{late:?}");
-        let mut abort = rawdoc! { "abortTransaction": 1 };
-        for (key, value) in within(false).iter().flatten() {
-            abort.append(key, value);
-        }
-        abort.append(cstr!("$db"), "admin");
-        assert_eq!(code(&client.ask(&abort).await?), 251, "it is over already");
+        let ended = client.ask(&abort(1, 1)).await?;
+        assert_eq!(code(&ended), 251, "it is over already");
         everybody_has_its_own(&scene).await?;
         // The session may go on with its next transaction.
         client
@@ -93,11 +66,7 @@ async fn a_late_statement_of_a_transaction_leaves_no_answer_to_others() -> Resul
 
 #[tokio::test]
 async fn a_late_statement_leaves_no_answer_to_others() -> Result<()> {
-    let scene = Scene::with(Wants {
-        pool: 1,
-        ..Wants::default()
-    })
-    .await?;
+    let scene = Scene::with(ONE_CONNECTION).await?;
     scene.fill("c", 20).await?;
     let mut client = scene.client().await?;
     let late = client.ask(&slow(&rawdoc! { "maxTimeMS": 100 })).await?;

@@ -7,8 +7,9 @@ use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, 
 use twinport_wire::mongo::bson::spec::BinarySubtype;
 use twinport_wire::mongo::bson::{Binary, Bson, DateTime, doc, rawdoc};
 
+use super::commands::{begins, commit, goes_on};
 use super::raw::Raw;
-use super::support::{Scene, Wants, code, page, session};
+use super::support::{Scene, Wants, code, page};
 
 #[path = "point/inserts.rs"]
 mod inserts;
@@ -40,12 +41,17 @@ fn find(collection: &str, id: impl Into<Bson>) -> Result<RawDocumentBuf> {
     Ok(RawDocumentBuf::try_from(&find)?)
 }
 
-/// Whether the last statement that a user's connection has run read from a table.
-async fn was_direct(scene: &Scene, user: &str) -> Result<bool> {
+/// The last statement that a user's connection has run.
+async fn last(scene: &Scene, user: &str) -> Result<String> {
     let sql = "SELECT query FROM pg_stat_activity
         WHERE application_name = 'twinport-mongo' AND usename = $1
         ORDER BY query_start DESC LIMIT 1";
-    let query: String = scene.admin.query_one(sql, &[&user]).await?.get(0);
+    Ok(scene.admin.query_one(sql, &[&user]).await?.get(0))
+}
+
+/// Whether it read from a table.
+async fn was_direct(scene: &Scene, user: &str) -> Result<bool> {
+    let query = last(scene, user).await?;
     Ok(query.contains("FROM documentdb_data.documents_"))
 }
 
@@ -351,23 +357,13 @@ async fn a_transaction_reads_what_it_has_written() -> Result<()> {
     for _ in 0..3 {
         same(&mut outside, &find("c", 1)?).await?;
     }
-    let within = |mut command: RawDocumentBuf, first: bool| {
-        command.append(cstr!("lsid"), session(1));
-        command.append(cstr!("txnNumber"), 1_i64);
-        command.append(cstr!("autocommit"), false);
-        if first {
-            command.append(cstr!("startTransaction"), true);
-        }
-        command
-    };
     let insert = rawdoc! { "insert": "c", "documents": [{ "_id": 777 }], "$db": "test" };
-    client.run(&within(insert, true)).await?;
-    let mine = client.run(&within(find("c", 777)?, false)).await?;
+    client.run(&begins(insert, 1, 1)).await?;
+    let mine = client.run(&goes_on(find("c", 777)?, 1, 1)).await?;
     assert_eq!(page(&mine)?.len(), 1);
     let theirs = same(&mut outside, &find("c", 777)?).await?;
     assert_eq!(page(&theirs)?.len(), 0);
-    let commit = rawdoc! { "commitTransaction": 1, "$db": "admin" };
-    client.run(&within(commit, false)).await?;
+    client.run(&commit(1, 1)).await?;
     let theirs = same(&mut outside, &find("c", 777)?).await?;
     let found = page(&theirs)?;
     assert_eq!(found.first().context("none")?.get_i32("_id")?, 777);

@@ -9,9 +9,10 @@ use twinport_integration::{PASSWORD, Suite, USER};
 use twinport_wire::mongo::bson::raw::RawDocumentBuf;
 use twinport_wire::mongo::bson::rawdoc;
 
+use super::commands::{begins, commit};
 use super::cutter::{Cutter, Loses};
 use super::raw::Raw;
-use super::support::{Scene, Wants, code, labels, page, session};
+use super::support::{OWN_ROLES, Scene, Wants, code, labels, page, session};
 
 /// What only commands have that may be sent again.
 const NUMBERED: &[u8] = b"\x12txnNumber\0";
@@ -116,7 +117,7 @@ async fn by_the_rust_driver(scene: Scene, cutter: &Cutter, port: u16) -> Result<
 
 /// PyMongo's, too.
 async fn by_pymongo(scene: Scene, cutter: &Cutter, port: u16) -> Result<()> {
-    PYMONGO.run_in(&environment(port), false).await?;
+    PYMONGO.run_in(&environment(port)).await?;
     let lost = cutter.lost();
     assert!(lost >= PYMONGO.checks.len(), "{lost} were lost");
     scene.stop().await;
@@ -178,27 +179,23 @@ async fn sent_again_while_the_first_still_runs() -> Result<()> {
         let answer = client.read().await?;
         assert_eq!(answer.get_i32("nModified")?, 2, "{answer:?}");
     }
-    let find = rawdoc! { "find": "c", "$db": "test" };
-    let found = scene.client().await?.run(&find).await?;
-    let n = super::support::page(&found)?
-        .first()
-        .and_then(|only| only.get_i32("v").ok());
-    assert_eq!(n, Some(22));
+    assert_eq!(only(&mut scene.client().await?).await?, Some(22));
     scene.stop().await;
     Ok(())
 }
 
-#[tokio::test]
-async fn every_user_has_records_of_its_own() -> Result<()> {
-    let scene = Scene::with(Wants {
-        own_roles: true,
-        ..Wants::default()
-    })
-    .await?;
+/// Two users, who work by their own roles: one of them may make the table of records, both may use it.
+async fn for_two() -> Result<Scene> {
+    let scene = Scene::with(OWN_ROLES).await?;
     scene.fill("c", 2).await?;
-    // One of them may make the table, both may use it.
     let grant = format!("GRANT CREATE ON DATABASE postgres TO {USER}");
     scene.admin.batch_execute(&grant).await?;
+    Ok(scene)
+}
+
+#[tokio::test]
+async fn every_user_has_records_of_its_own() -> Result<()> {
+    let scene = for_two().await?;
     let add = |id: i32| {
         rawdoc! {
             "update": "c",
@@ -232,15 +229,10 @@ async fn add_one(scene: &Scene) -> Result<(Raw, RawDocumentBuf)> {
     let mut client = scene.client().await?;
     let write = rawdoc! {
         "update": "c", "updates": [{ "q": { "_id": 0 }, "u": { "$inc": { "v": 1 } } }],
-        "lsid": session(1), "txnNumber": 1_i64, "autocommit": false, "startTransaction": true,
         "$db": "test",
     };
-    client.run(&write).await?;
-    let commit = rawdoc! {
-        "commitTransaction": 1, "lsid": session(1), "txnNumber": 1_i64, "autocommit": false,
-        "$db": "admin",
-    };
-    Ok((client, commit))
+    client.run(&begins(write, 1, 1)).await?;
+    Ok((client, commit(1, 1)))
 }
 
 /// What the only document counts.
@@ -293,14 +285,7 @@ async fn a_commit_that_never_arrived_is_known_when_asked_again() -> Result<()> {
 
 #[tokio::test]
 async fn nobody_reads_anothers_records_and_old_ones_go() -> Result<()> {
-    let scene = Scene::with(Wants {
-        own_roles: true,
-        ..Wants::default()
-    })
-    .await?;
-    scene.fill("c", 2).await?;
-    let grant = format!("GRANT CREATE ON DATABASE postgres TO {USER}");
-    scene.admin.batch_execute(&grant).await?;
+    let scene = for_two().await?;
     let write = |number: i64| {
         rawdoc! {
             "insert": "c", "documents": [{}], "lsid": session(1), "txnNumber": number,
@@ -333,11 +318,7 @@ async fn nobody_reads_anothers_records_and_old_ones_go() -> Result<()> {
         .await?;
     let Scene { running, world, .. } = scene;
     running.finish(std::time::Duration::from_secs(1)).await;
-    let wants = Wants {
-        own_roles: true,
-        ..Wants::default()
-    };
-    let scene = Scene::before(world, wants).await?;
+    let scene = Scene::before(world, OWN_ROLES).await?;
     for mut client in [scene.client().await?, scene.other().await?] {
         client.run(&write(2)).await?;
     }

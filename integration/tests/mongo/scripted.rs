@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use twinport_integration::eventually;
 use twinport_wire::mongo::bson::oid::ObjectId;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::rawdoc;
@@ -18,8 +19,7 @@ use twinport_wire::mongo::frame::{MAX_LENGTH, OP_COMPRESSED};
 use twinport_wire::mongo::message::build;
 use twinport_wire::mongo::{Frame, Message};
 
-/// How long a test waits for something to become so.
-const BOUND: Duration = Duration::from_secs(20);
+use super::support;
 
 /// What a server says that it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,6 +157,19 @@ impl Scripted {
     /// Says what it does; `None` leaves it to the usual.
     pub(crate) fn answers(&self, handler: impl FnMut(&Heard) -> Option<Act> + Send + 'static) {
         self.script().handler = Box::new(handler);
+    }
+
+    /// Says that it takes its time for commands of this name.
+    pub(crate) fn is_late(&self, name: &'static str, time: Duration) {
+        self.answers(move |heard| {
+            let answer = rawdoc! { "n": 1, "ok": 1.0 };
+            (heard.name == name).then_some(Act::Late(time, answer))
+        });
+    }
+
+    /// Waits until it is given a command of this name.
+    pub(crate) async fn hears(&self, name: &str) -> Result<()> {
+        until(name, || !self.heard(name).is_empty()).await
     }
 
     /// The commands of this name that it was given.
@@ -369,38 +382,34 @@ pub(crate) fn error(code: i32, message: &str) -> RawDocumentBuf {
 pub(crate) fn page(batch: &str, id: i64, place: &str) -> RawDocumentBuf {
     let mut documents = RawArrayBuf::new();
     documents.push(rawdoc! { "at": place });
+    page_of(batch, id, documents, true)
+}
+
+/// A page of a cursor with these documents; its number comes after them or before them.
+pub(crate) fn page_of(batch: &str, id: i64, documents: RawArrayBuf, last: bool) -> RawDocumentBuf {
     let mut cursor = RawDocumentBuf::new();
+    if !last {
+        cursor.append(cstr!("id"), id);
+    }
     match batch {
         "firstBatch" => cursor.append(cstr!("firstBatch"), documents),
         _ => cursor.append(cstr!("nextBatch"), documents),
     }
-    cursor.append(cstr!("id"), id);
+    if last {
+        cursor.append(cstr!("id"), id);
+    }
     cursor.append(cstr!("ns"), "test.books");
     rawdoc! { "cursor": cursor, "ok": 1.0 }
 }
 
-/// The cursor's id in a page.
-pub(crate) fn cursor_of(page: &RawDocument) -> Result<i64> {
-    Ok(page.get_document("cursor")?.get_i64("id")?)
-}
-
 /// The server that a page names.
-pub(crate) fn place_of(page: &RawDocument) -> Result<String> {
-    let cursor = page.get_document("cursor")?;
-    let batch = cursor
-        .get_array("firstBatch")
-        .or_else(|_| cursor.get_array("nextBatch"))?;
-    let first = batch.into_iter().next().context("a document")??;
-    let document = first.as_document().context("a document")?;
-    Ok(document.get_str("at")?.to_owned())
+pub(crate) fn place_of(answer: &RawDocument) -> Result<String> {
+    let documents = support::page(answer)?;
+    let first = documents.first().context("a document")?;
+    Ok(first.get_str("at")?.to_owned())
 }
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
-    let waited = tokio::time::timeout(BOUND, async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    waited.await.with_context(|| format!("never: {what}"))
+    eventually(what, async || Ok(is_so())).await
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio_postgres::Client;
 use twinport::Running;
-use twinport_config::Settings;
-use twinport_integration::mongo::{MongoWorld, OTHER, OTHER_PASSWORD};
+use twinport_integration::mongo::{Front, MongoWorld, OTHER, OTHER_PASSWORD};
 use twinport_integration::{PASSWORD, USER, eventually};
 use twinport_mongo::wing::Wing;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf};
@@ -32,15 +31,26 @@ pub(crate) struct Wants<'a> {
 
 impl Default for Wants<'_> {
     fn default() -> Self {
-        Self {
-            pool: 4,
-            pool_lines: "",
-            mongo_lines: "",
-            server: None,
-            own_roles: false,
-        }
+        DEFAULT
     }
 }
+
+const DEFAULT: Wants<'_> = Wants {
+    pool: 4,
+    pool_lines: "",
+    mongo_lines: "",
+    server: None,
+    own_roles: false,
+};
+
+/// Every client works by its own role.
+pub(crate) const OWN_ROLES: Wants<'_> = Wants {
+    own_roles: true,
+    ..DEFAULT
+};
+
+/// All share one connection.
+pub(crate) const ONE_CONNECTION: Wants<'_> = Wants { pool: 1, ..DEFAULT };
 
 /// A server, a proxy before it, and a client that looks at the server from behind.
 pub(crate) struct Scene {
@@ -66,11 +76,9 @@ impl Scene {
     /// A proxy before a server that runs already.
     pub(crate) async fn before(world: MongoWorld, wants: Wants<'_>) -> Result<Self> {
         let admin = world.server.client("postgres").await?;
-        let settings = Settings::parse(&settings(&world, wants), "test.toml")?;
-        let running = twinport::start(settings).await?;
-        let address = running.mongo.first().context("no MongoDB port")?;
+        let Front { running, port } = Front::of(&settings(&world, wants)).await?;
         Ok(Self {
-            port: address.port(),
+            port,
             running,
             admin,
             world,
@@ -107,6 +115,12 @@ impl Scene {
         let insert = rawdoc! { "insert": collection, "documents": documents, "$db": "test" };
         self.client().await?.run(&insert).await?;
         Ok(())
+    }
+
+    /// How many documents a collection of the database `test` has.
+    pub(crate) async fn count(&self, collection: &str) -> Result<i32> {
+        let count = rawdoc! { "count": collection, "query": {}, "$db": "test" };
+        Ok(self.client().await?.run(&count).await?.get_i32("n")?)
     }
 
     /// Keeps everybody from a collection of the database `test` until the client that comes back
@@ -227,6 +241,6 @@ pub(crate) fn page(answer: &RawDocument) -> Result<Vec<&RawDocument>> {
 }
 
 /// The number of a cursor; 0 if it is at its end.
-pub(crate) fn cursor(answer: &RawDocument) -> Result<i64> {
+pub(crate) fn cursor_of(answer: &RawDocument) -> Result<i64> {
     Ok(answer.get_document("cursor")?.get_i64("id")?)
 }

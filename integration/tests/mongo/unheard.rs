@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use twinport_integration::eventually;
+use twinport_integration::mongo::Front;
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::message::{MORE_TO_COME, build};
 
-use super::forwarding::Front;
+use super::forwarding::Fronting;
 use super::raw::Raw;
-use super::scripted::{Act, Role, Scripted, until};
+use super::scripted::{Role, Scripted, until};
 use super::support::Scene;
 
 const WRITES: i32 = 30;
@@ -25,11 +26,6 @@ fn inserts() -> Vec<u8> {
     out
 }
 
-async fn stored(scene: &Scene) -> Result<i32> {
-    let count = rawdoc! { "count": "c", "query": {}, "$db": "test" };
-    Ok(scene.client().await?.run(&count).await?.get_i32("n")?)
-}
-
 #[tokio::test]
 async fn silent_writes_are_carried_out_after_their_client() -> Result<()> {
     let scene = Scene::new().await?;
@@ -44,7 +40,7 @@ async fn silent_writes_are_carried_out_after_their_client() -> Result<()> {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     drop(lock);
     eventually("all are stored", async || {
-        Ok(stored(&scene).await? == WRITES)
+        Ok(scene.count("c").await? == WRITES)
     })
     .await?;
     scene.stop().await;
@@ -66,7 +62,7 @@ async fn silent_writes_behind_a_command_that_is_cancelled_are_carried_out() -> R
     client.write(&inserts()).await?;
     drop(client);
     eventually("all are stored", async || {
-        Ok(stored(&scene).await? == WRITES)
+        Ok(scene.count("c").await? == WRITES)
     })
     .await?;
     scene.until_locked(0).await?;
@@ -78,10 +74,7 @@ async fn silent_writes_behind_a_command_that_is_cancelled_are_carried_out() -> R
 #[tokio::test]
 async fn silent_writes_are_forwarded_after_their_client() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
-    servers[0].answers(|heard| {
-        let late = Act::Late(std::time::Duration::from_millis(20), rawdoc! { "ok": 1.0 });
-        (heard.name == "insert").then_some(late)
-    });
+    servers[0].is_late("insert", std::time::Duration::from_millis(20));
     let front = Front::start(&servers, "").await?;
     let mut client: Raw = front.client().await?;
     client.write(&inserts()).await?;

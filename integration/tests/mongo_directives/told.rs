@@ -1,16 +1,12 @@
 //! Relations that the database tells of: registered models and `$jsonSchema`, on both backends.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
 use mongodb::{Client, Database};
-use twinport::Running;
-use twinport_config::Settings;
 use twinport_integration::eventually;
-use twinport_integration::mongo::{OTHER, OTHER_PASSWORD};
+use twinport_integration::mongo::{Front, OTHER, OTHER_PASSWORD};
 use twinport_integration::{PASSWORD, USER};
 
 use super::shop::at;
@@ -18,12 +14,20 @@ use super::support::{Scene, Wants};
 
 const MODELS: &str = "twinport.models";
 
+/// A relation that the settings tell of.
+const SHOP: &str = r#"
+    [mongo.relations.books.shop]
+    target = "shops"
+    kind = "one"
+    local = "shop_id"
+"#;
+
 /// A proxy that forwards to a port of ours.
-async fn forwarding(scene: &Scene) -> Result<(Running, u16)> {
-    let text = format!(
+async fn forwarding(scene: &Scene) -> Result<Front> {
+    let settings = format!(
         r#"
         [postgres]
-        listen = ["127.0.0.1:0"]
+        listen = []
         [admin]
         http = "off"
         [users.{USER}]
@@ -31,16 +35,11 @@ async fn forwarding(scene: &Scene) -> Result<(Running, u16)> {
         [mongo]
         listen = ["127.0.0.1:0"]
         upstream = "mongodb://{USER}:{PASSWORD}@127.0.0.1:{}/?directConnection=true"
-        [mongo.relations.books.shop]
-        target = "shops"
-        kind = "one"
-        local = "shop_id"
+        {SHOP}
         "#,
         scene.port
     );
-    let running = twinport::start(Settings::parse(&text, "test.toml")?).await?;
-    let port = running.mongo.first().context("no MongoDB port")?.port();
-    Ok((running, port))
+    Front::of(&settings).await
 }
 
 async fn client(port: u16, user: &str, password: &str) -> Result<Client> {
@@ -48,16 +47,10 @@ async fn client(port: u16, user: &str, password: &str) -> Result<Client> {
     Ok(Client::with_uri_str(url).await?)
 }
 
-/// A scene whose settings have one relation.
+/// A scene whose settings tell of it.
 async fn scene(own_roles: bool) -> Result<Scene> {
-    let mongo_lines = r#"
-        [mongo.relations.books.shop]
-        target = "shops"
-        kind = "one"
-        local = "shop_id"
-    "#;
     Scene::with(Wants {
-        mongo_lines,
+        mongo_lines: SHOP,
         own_roles,
         ..Wants::default()
     })
@@ -283,11 +276,11 @@ async fn on_postgres_with_documentdb() -> Result<()> {
 #[tokio::test]
 async fn where_commands_are_forwarded() -> Result<()> {
     let behind = Scene::new().await?;
-    let (front, port) = forwarding(&behind).await?;
-    tells(&client(port, USER, PASSWORD).await?).await?;
+    let front = forwarding(&behind).await?;
+    tells(&client(front.port, USER, PASSWORD).await?).await?;
     // What changed past this port is found as soon as somebody looks for it.
     let past = client(behind.port, USER, PASSWORD).await?.database("told");
-    let here = client(port, USER, PASSWORD).await?.database("told");
+    let here = client(front.port, USER, PASSWORD).await?.database("told");
     refused(&here, "shops", "@include(books)").await?;
     let books = doc! { "target": "books", "kind": "many", "foreign": "shop_id" };
     register(&past, "shops", doc! { "books": books }).await?;
@@ -295,7 +288,7 @@ async fn where_commands_are_forwarded() -> Result<()> {
         Ok(find(&here, "shops", "@include(books)").await.is_ok())
     })
     .await?;
-    front.finish(Duration::from_secs(1)).await;
+    front.stop().await;
     behind.stop().await;
     Ok(())
 }

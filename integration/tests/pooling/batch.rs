@@ -31,12 +31,6 @@ impl Raw {
         self
     }
 
-    /// The end of a batch that is not the last one to be sent.
-    pub(crate) fn end(&mut self) -> &mut Self {
-        build::sync(&mut self.out);
-        self
-    }
-
     /// Sends what was built, and a Sync; then the tags of so many batches.
     pub(crate) async fn batches(&mut self, count: usize) -> Result<String> {
         let mut tags = self.sync().await?;

@@ -110,7 +110,7 @@ async fn what_a_client_leaves_behind_misleads_nobody() -> Result<()> {
             .run("slow")
             .parse("y", text)
             .run("y")
-            .end();
+            .end_batch();
         leaves.flush().await?;
         eventually("the query runs", async || {
             Ok(scene.running("pg_sleep").await? == 1)
@@ -263,18 +263,18 @@ async fn batches_sent_at_once_do_not_mislead_each_other() -> Result<()> {
     let scene = Scene::new(1).await?;
     let (mut a, mut b) = (scene.raw().await?, scene.raw().await?);
     // The name is free again.
-    a.parse("n", "SELECT bad syntax FROM").end();
+    a.parse("n", "SELECT bad syntax FROM").end_batch();
     assert_eq!(
         a.parse("n", "SELECT 1").run("n").batches(2).await?,
         "E[42601]Z 12DCZ"
     );
     // A Close that is passed over, and one that is not.
-    a.parse("", "SELECT bad syntax FROM").close("n").end();
+    a.parse("", "SELECT bad syntax FROM").close("n").end_batch();
     assert_eq!(a.run("n").batches(2).await?, "E[42601]Z 2DCZ");
-    a.close("n").end();
+    a.close("n").end_batch();
     assert_eq!(a.run("n").batches(2).await?, "3Z E[26000]Z");
     // The same text under another name: the first failed, and so was never prepared.
-    a.parse("x", "SELECT no_such_column").end();
+    a.parse("x", "SELECT no_such_column").end_batch();
     assert_eq!(
         a.parse("y", "SELECT no_such_column").batches(2).await?,
         "E[42703]Z E[42703]Z"
@@ -282,14 +282,16 @@ async fn batches_sent_at_once_do_not_mislead_each_other() -> Result<()> {
     // A hidden Parse that is passed over.
     a.parse("kept", "SELECT 8").sync().await?;
     b.query("DEALLOCATE ALL; SELECT 1").answer().await?;
-    a.parse("", "SELECT bad syntax FROM").run("kept").end();
+    a.parse("", "SELECT bad syntax FROM")
+        .run("kept")
+        .end_batch();
     assert_eq!(a.run("kept").batches(2).await?, "E[42601]Z 2DCZ");
     // The last of many unnamed ones.
     a.taken();
     a.parse("", "SELECT 1")
-        .end()
+        .end_batch()
         .parse("", "SELECT no_such_column")
-        .end();
+        .end_batch();
     assert_eq!(a.parse("", "SELECT 3").batches(3).await?, "1Z E[42703]Z 1Z");
     a.run("").sync().await?;
     assert_eq!(a.taken(), ["3"]);
@@ -301,7 +303,7 @@ async fn a_failed_unnamed_parse_leaves_a_later_one() -> Result<()> {
     let scene = Scene::new(1).await?;
     let mut a = scene.raw().await?;
     a.parse("", "SELECT no_such_column")
-        .end()
+        .end_batch()
         .parse("", "SELECT 2");
     assert_eq!(a.batches(2).await?, "E[42703]Z 1Z");
     assert_eq!(a.run("").sync().await?, "2DCZ");

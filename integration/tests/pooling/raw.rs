@@ -77,7 +77,7 @@ impl Raw {
         self
     }
 
-    /// A Sync, with nothing sent yet.
+    /// The end of a batch, with nothing sent yet.
     pub(crate) fn end_batch(&mut self) -> &mut Self {
         build::sync(&mut self.out);
         self

@@ -1,11 +1,9 @@
 //! A world with a proxy in front of it, as the tests of the pool want it.
 
 use anyhow::Result;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
-use twinport_integration::{OPERATOR, Port, USER, World};
+use twinport_integration::{OPERATOR, Port, USER, World, cut_after};
 
 use super::raw::Raw;
 
@@ -87,21 +85,7 @@ impl Scene {
 
     /// A client whose socket is cut when it has sent this many bytes.
     pub(crate) async fn cut_after(&self, limit: usize) -> Result<(Client, JoinHandle<()>)> {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port.address.port)).await?;
-        let (near, mut far) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(async move {
-            let (mut from, mut to) = tokio::io::split(&mut far);
-            let (mut back, mut forth) = socket.split();
-            let sending = async {
-                let mut bounded = tokio::io::AsyncReadExt::take(&mut from, limit as u64);
-                let _ = tokio::io::copy(&mut bounded, &mut forth).await;
-            };
-            tokio::select! {
-                () = sending => {}
-                _ = tokio::io::copy(&mut back, &mut to) => {}
-            }
-            let _ = far.shutdown().await;
-        });
+        let near = cut_after(self.port.address.port, limit).await?;
         let (client, connection) = self.config().connect_raw(near, NoTls).await?;
         let driven = tokio::spawn(async move {
             let _ = connection.await;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio_postgres::{Client, NoTls};
-use twinport_config::Settings;
-use twinport_integration::{PASSWORD, USER, World};
+use twinport_integration::{PASSWORD, Port, USER, World};
+
+use super::pair::Pair;
 
 /// A notice, which a server may send at any time.
 const NOTICE: &[u8] = b"N\0\0\0\x18SNOTICE\0C00000\0Mhi\0\0";
@@ -76,36 +77,19 @@ async fn client(port: u16) -> Result<Client> {
 }
 
 async fn asks(client: &Client, what: &str) -> Result<String> {
-    let found = client.simple_query(&format!("SELECT '{what}'")).await?;
-    let row = found.iter().find_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    Ok(row.context("no row")?.to_owned())
+    Pair::read(client, &format!("SELECT '{what}'")).await
 }
 
 #[tokio::test]
 async fn an_answer_that_nobody_waits_for_is_nobodys() -> Result<()> {
     let world = World::start(15).await?;
     let between = Ventriloquist::before(world.server.port()).await?;
-    let text = format!(
-        r#"
-        [postgres]
-        listen = ["127.0.0.1:0"]
-        [postgres.auth]
-        method = "trust"
-        [databases.library]
-        url = "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/library?sslmode=disable"
-        [users.{USER}]
-        [admin]
-        http = "off"
-        [pool]
-        size = 1
-        "#,
+    let library = format!(
+        "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/library?sslmode=disable",
         between.port
     );
-    let running = twinport::start(Settings::parse(&text, "test.toml")?).await?;
-    let port = running.postgres.first().context("no port")?.port();
+    let proxy = Port::trusting_at(&library, &world, 1, "").await?;
+    let port = proxy.address.port;
     let (a, b) = (client(port).await?, client(port).await?);
     assert_eq!(asks(&a, "a").await?, "a");
     let before = between.connections.load(Ordering::SeqCst);
@@ -129,6 +113,6 @@ async fn an_answer_that_nobody_waits_for_is_nobodys() -> Result<()> {
         between.connections.load(Ordering::SeqCst) > before,
         "the connection that is out of step is closed"
     );
-    running.finish(Duration::from_secs(1)).await;
+    proxy.stop().await;
     Ok(())
 }

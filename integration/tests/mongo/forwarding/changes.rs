@@ -75,28 +75,18 @@ async fn balanced(lines: &str) -> Result<([Scripted; 1], Front, Raw)> {
     servers[0].also_says(rawdoc! { "serviceId": ObjectId::from_bytes([1; 12]) });
     let front = Front::with(&servers, "loadBalanced=true", lines).await?;
     let mut client = front.client().await?;
-    let begin = rawdoc! {
-        "lsid": session(1), "txnNumber": 1_i64, "startTransaction": true, "autocommit": false,
-    };
-    client.run(&with(insert(), &begin)).await?;
+    client.run(&begins(insert(), 1, 1)).await?;
     Ok((servers, front, client))
-}
-
-fn part() -> RawDocumentBuf {
-    rawdoc! { "lsid": session(1), "txnNumber": 1_i64, "autocommit": false }
 }
 
 #[tokio::test]
 async fn a_held_connection_is_not_idle_while_a_command_runs() -> Result<()> {
     let (servers, front, mut client) = balanced("idle_transaction_timeout = \"4s\"").await?;
-    servers[0].answers(|heard| {
-        let late = Act::Late(Duration::from_secs(4), rawdoc! { "n": 1, "ok": 1.0 });
-        (heard.name == "update").then_some(late)
-    });
+    servers[0].is_late("update", Duration::from_secs(4));
     let update = rawdoc! { "update": "books", "updates": [{ "q": {}, "u": {} }], "$db": "test" };
-    client.run(&with(update, &part())).await?;
+    client.run(&goes_on(update, 1, 1)).await?;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    client.run(&with(insert(), &part())).await?;
+    client.run(&goes_on(insert(), 1, 1)).await?;
     let heard = servers[0].heard("insert");
     assert_eq!(heard[0].connection, heard[1].connection);
     front.stop().await;
@@ -107,24 +97,18 @@ async fn a_held_connection_is_not_idle_while_a_command_runs() -> Result<()> {
 async fn a_transaction_whose_held_connection_is_gone_does_not_go_on_elsewhere() -> Result<()> {
     let (servers, front, mut client) = balanced("idle_transaction_timeout = \"1s\"").await?;
     until("its connection is closed", || servers[0].connections() == 0).await?;
-    let refused = client.ask(&with(insert(), &part())).await?;
+    let refused = client.ask(&goes_on(insert(), 1, 1)).await?;
     assert_eq!(code(&refused), 251, "{refused:?}");
     assert_eq!(labels(&refused), ["TransientTransactionError"]);
     assert_eq!(servers[0].heard("insert").len(), 1);
     // So it is if it breaks under a command.
-    let again = |starts: bool| {
-        let mut part = rawdoc! { "lsid": session(2), "txnNumber": 1_i64, "autocommit": false };
-        if starts {
-            part.append(cstr!("startTransaction"), true);
-        }
-        with(insert(), &part)
-    };
-    client.run(&again(true)).await?;
+    client.run(&begins(insert(), 2, 1)).await?;
+    let again = goes_on(insert(), 2, 1);
     servers[0].answers(|heard| (heard.name == "insert").then_some(Act::Drop));
-    assert_eq!(code(&client.ask(&again(false)).await?), 6);
+    assert_eq!(code(&client.ask(&again).await?), 6);
     servers[0].answers(|_| None);
     let before = servers[0].heard("insert").len();
-    assert_eq!(code(&client.ask(&again(false)).await?), 251);
+    assert_eq!(code(&client.ask(&again).await?), 251);
     assert_eq!(servers[0].heard("insert").len(), before);
     front.stop().await;
     Ok(())
@@ -136,16 +120,10 @@ async fn hello_waits_for_no_connection_behind_a_balancer() -> Result<()> {
     servers[0].also_says(rawdoc! { "serviceId": ObjectId::from_bytes([1; 12]) });
     let front = Front::start(&servers, "loadBalanced=true&maxPoolSize=1").await?;
     let mut client = front.client().await?;
-    servers[0].answers(|heard| {
-        let late = Act::Late(Duration::from_secs(60), rawdoc! { "ok": 1.0 });
-        (heard.name == "count").then_some(late)
-    });
+    servers[0].is_late("count", Duration::from_secs(60));
     let count = rawdoc! { "count": "books", "$db": "test" };
     client.send(&count).await?;
-    until("the only connection is taken", || {
-        !servers[0].heard("count").is_empty()
-    })
-    .await?;
+    servers[0].hears("count").await?;
     let mut other = Raw::connect(front.port).await?;
     let hello = other.run(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
     assert_eq!(hello.get_i32("maxWriteBatchSize")?, 1_234);
@@ -159,14 +137,11 @@ async fn a_transaction_that_the_server_has_ended_is_not_open() -> Result<()> {
     let servers = Scripted::set(1).await?;
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
-    let begin = rawdoc! {
-        "lsid": session(1), "txnNumber": 1_i64, "startTransaction": true, "autocommit": false,
-    };
-    client.run(&with(insert(), &begin)).await?;
+    client.run(&begins(insert(), 1, 1)).await?;
     let wing = front.running.mongo_wing().context("no MongoDB port")?;
     assert_eq!(wing.transactions(), 1);
     servers[0].answers(|_| Some(Act::Reply(error(251, "aborted a while ago"))));
-    assert_eq!(code(&client.ask(&with(insert(), &part())).await?), 251);
+    assert_eq!(code(&client.ask(&goes_on(insert(), 1, 1)).await?), 251);
     assert_eq!(wing.transactions(), 0);
     front.stop().await;
     Ok(())
@@ -190,16 +165,12 @@ async fn a_get_more_that_waits_ends_when_its_cursor_is_killed() -> Result<()> {
         "lsid": session(1), "$db": "test",
     };
     let open = cursor_of(&client.run(&watch).await?)?;
-    let more = rawdoc! { "getMore": open, "collection": "books", "$db": "test" };
-    client.send(&more).await?;
-    until("it waits", || !servers[0].heard("getMore").is_empty()).await?;
+    client.send(&more(open)).await?;
+    servers[0].hears("getMore").await?;
     let kill = rawdoc! { "killCursors": "books", "cursors": [open], "$db": "test" };
     other.run(&kill).await?;
     assert_eq!(code(&client.read().await?), 237);
-    until("the server is told", || {
-        !servers[0].heard("killCursors").is_empty()
-    })
-    .await?;
+    servers[0].hears("killCursors").await?;
     front.stop().await;
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::fs;
 
 use twinport_integration::mongo::{MongoPort, MongoWorld};
-use twinport_integration::{PASSWORD, USER};
+use twinport_integration::{Identity, PASSWORD, USER};
 
 use super::*;
 
 /// What the first command through a forwarding port gives.
 async fn first(url: &str) -> Result<RawDocumentBuf> {
-    let front = Front::to(url, "").await?;
+    let front = Front::forwarding(url, "").await?;
     let answer = front.client().await?.ask(&find()).await;
     front.stop().await;
     answer
@@ -36,13 +36,7 @@ async fn by_password() -> Result<()> {
 
 /// A port that lets nobody in but by certificate.
 async fn demanding_certificates(world: &MongoWorld) -> Result<Front> {
-    let identity = world.authority()?.server(&["localhost"])?;
-    let (certificate, key) = (
-        world.folder().join("port.crt"),
-        world.folder().join("port.key"),
-    );
-    fs::write(&certificate, identity.certificate)?;
-    fs::write(&key, identity.key)?;
+    let Identity { certificate, key } = Identity::write(world.authority()?, world.folder())?;
     let server = &world.server;
     let text = format!(
         r#"

@@ -36,18 +36,16 @@ async fn a_lost_transaction_says_how_to_go_on() -> Result<()> {
     let servers = Scripted::set(1).await?;
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
-    let part = rawdoc! { "lsid": session(1), "txnNumber": 1_i64, "autocommit": false };
-    let begin = with(part.clone(), &rawdoc! { "startTransaction": true });
-    client.run(&with(insert(), &begin)).await?;
+    client.run(&begins(insert(), 1, 1)).await?;
     servers[0].answers(drops("insert", 1));
-    let lost = client.ask(&with(insert(), &part)).await?;
+    let lost = client.ask(&goes_on(insert(), 1, 1)).await?;
     assert_eq!(
         (code(&lost), labels(&lost)),
         (6, vec!["TransientTransactionError"])
     );
     servers[0].answers(drops("commitTransaction", 1));
-    let token = rawdoc! { "commitTransaction": 1, "recoveryToken": { "shardId": "x" } };
-    let commit = with(with(token, &part), &rawdoc! { "$db": "admin" });
+    let token = rawdoc! { "recoveryToken": { "shardId": "x" } };
+    let commit = with(commit(1, 1), &token);
     let lost = client.ask(&commit).await?;
     assert_eq!(code(&lost), 6);
     let said = labels(&lost);
@@ -108,7 +106,7 @@ async fn a_server_that_is_down_is_found_again() -> Result<()> {
 #[tokio::test]
 async fn a_server_that_was_never_there_is_told_at_hello() -> Result<()> {
     let place = Scripted::start(Role::Standalone).await?.place;
-    let front = Front::to(&format!("mongodb://{place}"), "").await?;
+    let front = Front::forwarding(&format!("mongodb://{place}"), "").await?;
     let mut client = Raw::connect(front.port).await?;
     let refused = client.ask(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
     assert_eq!(code(&refused), 6, "{refused:?}");
@@ -123,10 +121,7 @@ async fn a_server_that_was_never_there_is_told_at_hello() -> Result<()> {
 #[tokio::test]
 async fn a_client_that_leaves_has_its_command_stopped() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
-    servers[0].answers(|heard| {
-        let late = Act::Late(Duration::from_secs(60), rawdoc! { "ok": 1.0 });
-        (heard.name == "count").then_some(late)
-    });
+    servers[0].is_late("count", Duration::from_secs(60));
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
     client
@@ -155,7 +150,7 @@ async fn a_cursor_outlives_a_connection_that_breaks() -> Result<()> {
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
     let opened = client.run(&find()).await?;
-    let more = rawdoc! { "getMore": cursor_of(&opened)?, "collection": "books", "$db": "test" };
+    let more = more(cursor_of(&opened)?);
     assert_eq!(code(&client.ask(&more).await?), 6);
     let last = client.run(&more).await?;
     assert_eq!(cursor_of(&last)?, 0);

@@ -7,6 +7,7 @@ use twinport_wire::mongo::bson::raw::RawArrayBuf;
 use twinport_wire::mongo::message::CHECKSUM_PRESENT;
 use twinport_wire::mongo::{Message, Sequence, frame};
 
+use super::super::scripted::page_of;
 use super::*;
 
 /// Documents of a large message, 1,000 bytes each.
@@ -42,23 +43,7 @@ fn long_page(batch: &str, id: i64, place: &str, last: bool) -> RawDocumentBuf {
     for _ in 0..MANY {
         all.push(rawdoc! { "t": text.as_str() });
     }
-    let mut cursor = RawDocumentBuf::new();
-    if !last {
-        cursor.append(cstr!("id"), id);
-    }
-    match batch {
-        "firstBatch" => cursor.append(cstr!("firstBatch"), all),
-        _ => cursor.append(cstr!("nextBatch"), all),
-    }
-    if last {
-        cursor.append(cstr!("id"), id);
-    }
-    cursor.append(cstr!("ns"), "test.books");
-    rawdoc! { "cursor": cursor, "ok": 1.0 }
-}
-
-fn more(id: i64) -> RawDocumentBuf {
-    rawdoc! { "getMore": id, "collection": "books", "$db": "test" }
+    page_of(batch, id, all, last)
 }
 
 #[tokio::test]
@@ -286,12 +271,7 @@ async fn large_pages_keep_their_cursors() -> Result<()> {
     }
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
-    let primary = client.run(&find()).await?;
-    let elsewhere = rawdoc! { "$readPreference": { "mode": "secondary" } };
-    let secondary = client.run(&with(find(), &elsewhere)).await?;
-    let (first, second) = (cursor_of(&primary)?, cursor_of(&secondary)?);
-    assert_ne!(first, second);
-    for (id, opened) in [(first, &primary), (second, &secondary)] {
+    for (id, opened) in two_cursors(&mut client).await? {
         let elsewhere = rawdoc! { "getMore": id, "collection": "other", "$db": "test" };
         assert_eq!(
             code(&client.ask(&elsewhere).await?),
@@ -300,7 +280,7 @@ async fn large_pages_keep_their_cursors() -> Result<()> {
         );
         for left in [id, 0] {
             let next = client.run(&more(id)).await?;
-            assert_eq!(place_of(&next)?, place_of(opened)?);
+            assert_eq!(place_of(&next)?, place_of(&opened)?);
             assert_eq!(cursor_of(&next)?, left);
         }
         assert_eq!(code(&client.ask(&more(id)).await?), 43);
@@ -361,10 +341,7 @@ async fn a_cursor_whose_client_leaves_in_its_first_page_is_closed() -> Result<()
     client.send(&find()).await?;
     client.take(100_000).await?;
     drop(client);
-    until("the cursor is killed", || {
-        !servers[0].heard("killCursors").is_empty()
-    })
-    .await?;
+    servers[0].hears("killCursors").await?;
     let heard = servers[0].heard("killCursors");
     assert_eq!(heard[0].body.get_array("cursors")?.get_i64(0)?, 9);
     front.stop().await;

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn reading(mode: &str) -> RawDocumentBuf {
-    with(find(), &rawdoc! { "$readPreference": { "mode": mode } })
-}
-
 #[tokio::test]
 async fn the_primary_is_found_from_any_member() -> Result<()> {
     let servers = Scripted::set(3).await?;
@@ -87,12 +83,10 @@ async fn a_transaction_is_not_tried_elsewhere() -> Result<()> {
     let servers = Scripted::set(2).await?;
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
-    let part = rawdoc! { "lsid": session(1), "txnNumber": 1_i64, "autocommit": false };
-    let begin = with(part.clone(), &rawdoc! { "startTransaction": true });
-    client.run(&with(insert(), &begin)).await?;
+    client.run(&begins(insert(), 1, 1)).await?;
     servers[0].become_a(Role::Secondary);
     servers[1].become_a(Role::Primary(2));
-    let refused = client.ask(&with(insert(), &part)).await?;
+    let refused = client.ask(&goes_on(insert(), 1, 1)).await?;
     assert_eq!(code(&refused), 6, "{refused:?}");
     assert!(servers[1].heard("insert").is_empty());
     front.stop().await;
@@ -209,16 +203,13 @@ async fn a_transaction_stays_with_its_mongos() -> Result<()> {
     ];
     let front = Front::start(&servers, "localThresholdMS=10000").await?;
     let mut client = front.client().await?;
-    let part = rawdoc! { "lsid": session(1), "txnNumber": 1_i64, "autocommit": false };
-    let begin = with(part.clone(), &rawdoc! { "startTransaction": true });
-    client.run(&with(insert(), &begin)).await?;
+    client.run(&begins(insert(), 1, 1)).await?;
     for _ in 0..10 {
-        client.run(&with(insert(), &part)).await?;
+        client.run(&goes_on(insert(), 1, 1)).await?;
     }
-    let commit = with(rawdoc! { "commitTransaction": 1, "$db": "admin" }, &part);
-    client.run(&commit).await?;
+    client.run(&commit(1, 1)).await?;
     // Sent again, it goes to the same one.
-    client.run(&commit).await?;
+    client.run(&commit(1, 1)).await?;
     let counts: Vec<(usize, usize)> = servers
         .iter()
         .map(|each| {
@@ -260,7 +251,7 @@ async fn a_stale_secondary_takes_no_seed_away() -> Result<()> {
         "mongodb://{place},{}/?replicaSet=rs&heartbeatFrequencyMS=500",
         stale.place
     );
-    let front = Front::to(&url, "").await?;
+    let front = Front::forwarding(&url, "").await?;
     let mut client = front.client().await?;
     client.run(&reading("secondary")).await?;
     let primary = Scripted::at(place, Role::Primary(9)).await?;

@@ -3,6 +3,7 @@
 use twinport_wire::mongo::bson::{Document, Regex};
 
 use super::*;
+use crate::support::session;
 
 fn insert(collection: &str, document: impl Into<Bson>) -> Result<RawDocumentBuf> {
     let insert = doc! { "insert": collection, "documents": [document.into()], "$db": "test" };
@@ -18,10 +19,7 @@ fn left(collection: &str, document: impl Into<Bson>) -> Result<RawDocumentBuf> {
 
 /// Whether the last statement of the user's connection was an insert into a table.
 async fn went_straight(scene: &Scene, user: &str) -> Result<bool> {
-    let sql = "SELECT query FROM pg_stat_activity
-        WHERE application_name = 'twinport-mongo' AND usename = $1
-        ORDER BY query_start DESC LIMIT 1";
-    let query: String = scene.admin.query_one(sql, &[&user]).await?.get(0);
+    let query = last(scene, user).await?;
     Ok(query.contains("INSERT INTO documentdb_data.documents_"))
 }
 
