@@ -10,6 +10,7 @@ mod syntax;
 mod timeout;
 mod token;
 mod upsert;
+mod wanted;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use include::{Include, Node, Order};
 pub use reference::Reference;
 pub use syntax::Name;
 pub use upsert::{OnConflict, Upsert};
+pub(crate) use wanted::Wanted;
 
 use crate::error::{Error, ErrorKind};
 use crate::nearest::suggestion;

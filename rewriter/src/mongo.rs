@@ -45,7 +45,7 @@ pub use relations::{Relation, RelationError, Relations, Through};
 pub use schema::Schemas;
 pub use unique::UniqueIndex;
 
-use crate::directive::{Directive, Include, Located, Upsert, parse_at};
+use crate::directive::{Include, Wanted, parse_at};
 use crate::error::{Error, ErrorKind};
 use command::Head;
 use include::Loads;
@@ -117,9 +117,9 @@ pub fn read<'a>(
         return Ok(None);
     };
     let understood = || {
-        let wanted = Wanted::of(parse_at(comment, 0)?)?;
+        let wanted = Wanted::of(parse_at(comment, 0)?, "command")?;
         let head = Head::of(body)?;
-        wanted.check(&head)?;
+        head.check(&wanted)?;
         Ok(Request {
             body,
             sequences,
@@ -131,66 +131,6 @@ pub fn read<'a>(
     understood()
         .map(Some)
         .map_err(|error: Error| error.within(comment))
-}
-
-/// All that a command's annotation asks for.
-#[derive(Debug, Default)]
-struct Wanted {
-    include: Option<(Include, usize)>,
-    upsert: Option<(Upsert, usize)>,
-    timeout: Option<Duration>,
-}
-
-impl Wanted {
-    /// Puts directives together. Several `@include` add up; of `@timeout` and `@upsert` there is one.
-    fn of(directives: Vec<Located>) -> Result<Self, Error> {
-        let mut wanted = Self::default();
-        for Located { directive, at } in directives {
-            let twice = |name: &str| {
-                let message = format!("@{name} is given twice for one command");
-                Error::new(ErrorKind::Syntax, message).at(at)
-            };
-            match directive {
-                Directive::Include(more) => match &mut wanted.include {
-                    Some((include, _)) => include.add(more)?,
-                    None => wanted.include = Some((more, at)),
-                },
-                Directive::Upsert(upsert) => match wanted.upsert {
-                    Some(_) => return Err(twice("upsert")),
-                    None => wanted.upsert = Some((upsert, at)),
-                },
-                Directive::Timeout(limit) => match wanted.timeout {
-                    Some(_) => return Err(twice("timeout")),
-                    None => wanted.timeout = Some(limit),
-                },
-            }
-        }
-        Ok(wanted)
-    }
-
-    /// Refuses directives on commands that they have no meaning for.
-    fn check(&self, head: &Head<'_>) -> Result<(), Error> {
-        let inner = match (head.name, head.value) {
-            ("explain", RawBsonRef::Document(inner)) => Some(Head::of(inner)?),
-            _ => None,
-        };
-        let name = inner.as_ref().map_or(head.name, |inner| inner.name);
-        let refuse = |directive: &str, at: usize, hint: &str| {
-            let message = format!("{directive} can't be used on \"{}\"", head.name);
-            Err(Error::new(ErrorKind::NotSupported, message)
-                .at(at)
-                .hinted(hint))
-        };
-        match (&self.include, &self.upsert) {
-            (Some((_, at)), _) if !matches!(name, "find" | "aggregate") => {
-                refuse("@include", *at, "It belongs to find and aggregate.")
-            }
-            (_, Some((_, at))) if name != "insert" || inner.is_some() => {
-                refuse("@upsert", *at, "It belongs to insert.")
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl<'a> Request<'a> {

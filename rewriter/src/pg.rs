@@ -19,8 +19,8 @@ mod upsert;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::directive::{Directive, Include, Located, Upsert, is_annotation, parse_at};
-use crate::error::{Error, ErrorKind};
+use crate::directive::{Located, Wanted, is_annotation, parse_at};
+use crate::error::Error;
 use crate::{Context, Rewrite};
 use cursor::{Cursor, depths};
 use statement::Statement;
@@ -96,7 +96,7 @@ fn run(sql: &str, cx: &Context<'_>, json: JsonColumns) -> Result<Rewrite, Error>
         folds: Vec::new(),
     };
     for statement in statements {
-        let wanted = Wanted::of(directives_of(sql, &statement)?)?;
+        let wanted = Wanted::of(directives_of(sql, &statement)?, "statement")?;
         work.apply(sql, &statement, wanted, json, cx)?;
     }
     Ok(Rewrite {
@@ -119,45 +119,6 @@ struct Work {
     timeout: Option<Duration>,
     text_as_json: usize,
     folds: Vec<fold::Fold>,
-}
-
-/// All that one statement's annotations ask for.
-#[derive(Default)]
-struct Wanted {
-    include: Option<Include>,
-    upsert: Option<(Upsert, usize)>,
-    timeout: Option<Duration>,
-}
-
-impl Wanted {
-    /// Puts directives together. Several `@include` add up; of `@timeout` and `@upsert` there is one.
-    fn of(directives: Vec<Located>) -> Result<Self, Error> {
-        let mut wanted = Self::default();
-        for Located { directive, at } in directives {
-            let twice = |name: &str| {
-                Error::new(
-                    ErrorKind::Syntax,
-                    format!("@{name} is given twice for one statement"),
-                )
-                .at(at)
-            };
-            match directive {
-                Directive::Include(more) => match &mut wanted.include {
-                    Some(include) => include.add(more)?,
-                    None => wanted.include = Some(more),
-                },
-                Directive::Upsert(upsert) => match wanted.upsert {
-                    Some(_) => return Err(twice("upsert")),
-                    None => wanted.upsert = Some((upsert, at)),
-                },
-                Directive::Timeout(limit) => match wanted.timeout {
-                    Some(_) => return Err(twice("timeout")),
-                    None => wanted.timeout = Some(limit),
-                },
-            }
-        }
-        Ok(wanted)
-    }
 }
 
 fn directives_of(sql: &str, statement: &Statement<'_>) -> Result<Vec<Located>, Error> {
@@ -190,7 +151,7 @@ impl Work {
         if let Some((upsert, at)) = &wanted.upsert {
             upsert::apply(&cursor, &main, upsert, *at, cx, &mut self.edits)?;
         }
-        if let Some(include) = &wanted.include {
+        if let Some((include, _)) = &wanted.include {
             let json = if main.wrapped {
                 JsonColumns::Cast
             } else {

@@ -57,6 +57,22 @@ impl Include {
 }
 
 impl Node {
+    /// Refuses arguments that a relation to one thing can't have; `thing` is what the database calls it.
+    pub(crate) fn check_to_one(&self, thing: &str) -> Result<(), Error> {
+        let argument = match (self.order.is_empty(), self.limit) {
+            (false, _) => "order",
+            (true, Some(_)) => "limit",
+            (true, None) => return Ok(()),
+        };
+        let message = format!(
+            "\"{argument}\" has no meaning for \"{}\", which leads to one {thing} at most",
+            self.relation.text
+        );
+        Err(Error::new(ErrorKind::NotSupported, message)
+            .at(self.relation.at)
+            .hinted(format!("Leave out \"{argument}\".")))
+    }
+
     fn has_arguments(&self) -> bool {
         !self.order.is_empty()
             || self.limit.is_some()

@@ -3,7 +3,7 @@
 use bson::raw::{RawBsonRef, RawDocument};
 
 use super::raw::{elements, get};
-use crate::directive::is_annotation;
+use crate::directive::{Wanted, is_annotation};
 use crate::error::{Error, ErrorKind};
 
 /// A command's first element.
@@ -37,6 +37,30 @@ impl<'a> Head<'a> {
                     self.name
                 ),
             )),
+        }
+    }
+
+    /// Refuses directives on commands that they have no meaning for.
+    pub(super) fn check(&self, wanted: &Wanted) -> Result<(), Error> {
+        let inner = match (self.name, self.value) {
+            ("explain", RawBsonRef::Document(inner)) => Some(Head::of(inner)?),
+            _ => None,
+        };
+        let name = inner.as_ref().map_or(self.name, |inner| inner.name);
+        let refuse = |directive: &str, at: usize, hint: &str| {
+            let message = format!("{directive} can't be used on \"{}\"", self.name);
+            Err(Error::new(ErrorKind::NotSupported, message)
+                .at(at)
+                .hinted(hint))
+        };
+        match (&wanted.include, &wanted.upsert) {
+            (Some((_, at)), _) if !matches!(name, "find" | "aggregate") => {
+                refuse("@include", *at, "It belongs to find and aggregate.")
+            }
+            (_, Some((_, at))) if name != "insert" || inner.is_some() => {
+                refuse("@upsert", *at, "It belongs to insert.")
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What FROM names: its first table, which must be a plain one, and all others.
 
 use super::cursor::{Cursor, quoted};
-use super::select::refused;
+use super::select::{CLAUSES, refused};
 use crate::error::Error;
 
 /// A table named in FROM.
@@ -29,21 +29,8 @@ impl TableRef {
     }
 }
 
-/// Reserved words that can stand behind a table's name and are no alias.
-const AFTER_TABLE: &[&str] = &[
-    "where",
-    "group",
-    "having",
-    "window",
-    "union",
-    "intersect",
-    "except",
-    "order",
-    "limit",
-    "offset",
-    "fetch",
-    "for",
-    "into",
+/// Reserved words that, besides clauses, can stand behind a table's name and are no alias.
+const JOINS: &[&str] = &[
     "join",
     "inner",
     "left",
@@ -102,7 +89,7 @@ fn table_ref(cursor: &Cursor<'_>, at: usize) -> Result<Option<TableRef>, Error> 
     }
     index += usize::from(cursor.is_sign(index, b'*'));
     let keyword = usize::from(cursor.is(index, "as"));
-    let has_alias = keyword == 1 || !cursor.is_any(index, AFTER_TABLE);
+    let has_alias = keyword == 1 || !(cursor.is_any(index, CLAUSES) || cursor.is_any(index, JOINS));
     let alias = if has_alias {
         cursor.name(index + keyword)?
     } else {

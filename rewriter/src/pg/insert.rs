@@ -3,6 +3,7 @@
 use super::cursor::Cursor;
 use super::label::{self, Label};
 use super::main_clause::Main;
+use super::select::CLAUSES;
 use crate::error::{Error, ErrorKind};
 
 /// What the upsert rule needs to know of an INSERT.
@@ -183,22 +184,7 @@ fn select_list(cursor: &Cursor<'_>, start: usize, stop: usize) -> Result<Option<
     if cursor.is_any(start, &["distinct", "all"]) {
         return Ok(None);
     }
-    let ends = [
-        "from",
-        "where",
-        "group",
-        "having",
-        "window",
-        "union",
-        "intersect",
-        "except",
-        "order",
-        "limit",
-        "offset",
-        "fetch",
-        "for",
-        "returning",
-    ];
+    let ends = [CLAUSES, &["returning"]].concat();
     let end = cursor.find(start, &ends).unwrap_or(stop);
     let items = cursor.items(start, end);
     for (from, to) in &items {

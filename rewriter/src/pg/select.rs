@@ -39,7 +39,7 @@ pub(crate) enum Shape {
 }
 
 /// Keywords that end the select list or follow FROM. All are reserved on the server.
-const CLAUSES: &[&str] = &[
+pub(crate) const CLAUSES: &[&str] = &[
     "from",
     "where",
     "group",

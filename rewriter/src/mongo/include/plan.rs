@@ -57,7 +57,7 @@ impl<'c> Planner<'c> {
         }
         let relation = names::relation(self.relations, owner, &node.relation)?;
         if !relation.many {
-            check_to_one(node)?;
+            node.check_to_one("document")?;
         }
         let children = self.plan(&relation.target, &node.children)?;
         let mut order: Vec<(String, bool)> = Vec::new();
@@ -159,19 +159,4 @@ fn columns(list: &[Name], children: &[Load<'_>]) -> Result<Vec<String>, Error> {
         }
     }
     Ok(columns)
-}
-
-fn check_to_one(node: &Node) -> Result<(), Error> {
-    let argument = match (node.order.is_empty(), node.limit) {
-        (false, _) => "order",
-        (true, Some(_)) => "limit",
-        (true, None) => return Ok(()),
-    };
-    let message = format!(
-        "\"{argument}\" has no meaning for \"{}\", which leads to one document at most",
-        node.relation.text
-    );
-    Err(Error::new(ErrorKind::NotSupported, message)
-        .at(node.relation.at)
-        .hinted(format!("Leave out \"{argument}\".")))
 }

@@ -90,7 +90,7 @@ impl<'c> Planner<'c> {
             .table(relation.target)
             .ok_or_else(|| gone(&node.relation))?;
         if !relation.is_to_many() {
-            check_to_one(node)?;
+            node.check_to_one("row")?;
         }
         let alias = self.aliases.fresh();
         let columns = match &node.columns {
@@ -138,19 +138,4 @@ pub(super) fn reference(alias: &str, column: &str) -> String {
 fn gone(name: &Name) -> Error {
     let message = format!("the table behind \"{}\" does not exist", name.text);
     Error::new(ErrorKind::UndefinedTable, message).at(name.at)
-}
-
-fn check_to_one(node: &Node) -> Result<(), Error> {
-    let argument = match (node.order.is_empty(), node.limit) {
-        (false, _) => "order",
-        (true, Some(_)) => "limit",
-        (true, None) => return Ok(()),
-    };
-    let message = format!(
-        "\"{argument}\" has no meaning for \"{}\", which leads to one row at most",
-        node.relation.text
-    );
-    Err(Error::new(ErrorKind::NotSupported, message)
-        .at(node.relation.at)
-        .hinted(format!("Leave out \"{argument}\".")))
 }
