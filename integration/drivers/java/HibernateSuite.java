@@ -31,9 +31,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import org.hibernate.ScrollMode;
 import org.hibernate.ScrollableResults;
 import org.hibernate.Session;
@@ -155,17 +152,16 @@ public class HibernateSuite {
     }
 
     static void fails(String state, Check check) throws Exception {
-        try {
-            check.run();
-        } catch (RuntimeException error) {
-            Throwable cause = error;
-            while (cause != null && !(cause instanceof SQLException)) {
-                cause = cause.getCause();
-            }
-            equal(cause == null ? error : ((SQLException) cause).getSQLState(), state);
-            return;
+        Checks.fails(RuntimeException.class, HibernateSuite::state, state, check);
+    }
+
+    // The SQLSTATE of what is behind Hibernate's error.
+    static Object state(RuntimeException error) {
+        Throwable cause = error;
+        while (cause != null && !(cause instanceof SQLException)) {
+            cause = cause.getCause();
         }
-        throw new AssertionError("expected SQLSTATE " + state + ", but there was no error");
+        return cause == null ? error : ((SQLException) cause).getSQLState();
     }
 
     static SessionFactory factory(String url, String... options) {
@@ -378,22 +374,12 @@ public class HibernateSuite {
     }
 
     static void manyClients(SessionFactory library) throws Exception {
-        ExecutorService workers = Executors.newFixedThreadPool(12);
-        List<Future<?>> works = new ArrayList<>();
-        for (int number = 0; number < 12; number++) {
-            int mine = number;
-            works.add(workers.submit(() -> {
-                for (int turn = 0; turn < 20; turn++) {
-                    int id = 1 + (mine + turn) % 6;
-                    session(library, session -> equal(session.find(Book.class, id).id, id));
-                }
-                return null;
-            }));
-        }
-        for (Future<?> work : works) {
-            work.get();
-        }
-        workers.shutdown();
+        Checks.together(number -> {
+            for (int turn = 0; turn < 20; turn++) {
+                int id = 1 + (number + turn) % 6;
+                session(library, session -> equal(session.find(Book.class, id).id, id));
+            }
+        });
     }
 
     static void include(SessionFactory library) throws Exception {

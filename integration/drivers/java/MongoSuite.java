@@ -33,9 +33,6 @@ import com.mongodb.client.model.Updates;
 import java.util.ArrayList;
 import java.util.Date;
 import java.util.List;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -62,13 +59,7 @@ public class MongoSuite {
     }
 
     static MongoException fails(int code, Check check) throws Exception {
-        try {
-            check.run();
-        } catch (MongoException error) {
-            equal(error.getCode(), code);
-            return error;
-        }
-        throw new AssertionError("expected code " + code + ", but there was no error");
+        return Checks.fails(MongoException.class, MongoException::getCode, code, check);
     }
 
     static MongoClient connect(ConnectionString url, Consumer<MongoClientSettings.Builder> change) {
@@ -273,21 +264,13 @@ public class MongoSuite {
 
     static void crowd(MongoClient client, MongoCollection<Document> crowd) throws Exception {
         crowd.insertOne(new Document("_id", 7));
-        ExecutorService threads = Executors.newFixedThreadPool(12);
-        List<Future<?>> runs = new ArrayList<>();
-        for (int at = 0; at < 12; at++) {
-            runs.add(threads.submit(() -> {
-                try (MongoClient own = connect(URL, settings -> { })) {
-                    for (int turn = 0; turn < 10; turn++) {
-                        equal(own.getDatabase("java").getCollection("crowd").find().first().get("_id"), 7);
-                    }
+        Checks.together(number -> {
+            try (MongoClient own = connect(URL, settings -> { })) {
+                for (int turn = 0; turn < 10; turn++) {
+                    equal(own.getDatabase("java").getCollection("crowd").find().first().get("_id"), 7);
                 }
-            }));
-        }
-        for (Future<?> run : runs) {
-            run.get(60, TimeUnit.SECONDS);
-        }
-        threads.shutdown();
+            }
+        });
     }
 
     static void include() {

@@ -161,16 +161,6 @@ public class MorphiaSuite {
         return store.find(Title.class).iterator(options).toList().stream().map(title -> title.name).toList();
     }
 
-    static void fails(int code, Checks.Check check) throws Exception {
-        try {
-            check.run();
-        } catch (MongoException error) {
-            equal(error.getCode(), code);
-            return;
-        }
-        throw new AssertionError("expected code " + code + ", but there was no error");
-    }
-
     public static void main(String[] args) throws Exception {
         try (MongoClient client = connect()) {
             client.getDatabase("morphia").drop();
@@ -264,7 +254,7 @@ public class MorphiaSuite {
 
     static void duplicates() throws Exception {
         fresh();
-        fails(11000, () -> store.save(new Publisher("Gollancz", "Oxford")));
+        Checks.fails(MongoException.class, MongoException::getCode, 11000, () -> store.save(new Publisher("Gollancz", "Oxford")));
         Title one = store.find(Title.class).first();
         Title other = store.find(Title.class).filter(eq("_id", one.id)).first();
         store.save(one);

@@ -24,9 +24,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Properties;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import org.postgresql.PGConnection;
 import org.postgresql.PGNotification;
 import org.postgresql.copy.CopyManager;
@@ -68,13 +65,7 @@ public class PgjdbcSuite {
     }
 
     static SQLException fails(String state, Check check) throws Exception {
-        try {
-            check.run();
-        } catch (SQLException error) {
-            equal(error.getSQLState(), state);
-            return error;
-        }
-        throw new AssertionError("expected SQLSTATE " + state + ", but there was no error");
+        return Checks.fails(SQLException.class, SQLException::getSQLState, state, check);
     }
 
     public static void main(String[] args) {
@@ -114,7 +105,13 @@ public class PgjdbcSuite {
                 equal(tables, List.of("books", "tags"));
             }
         });
-        check("more_clients_than_connections", PgjdbcSuite::manyClients);
+        check("more_clients_than_connections", () -> Checks.together(number -> {
+            try (Connection connection = connect(URL)) {
+                for (int turn = 0; turn < 20; turn++) {
+                    equal(scalar(connection, "SELECT ?::int", number * 100 + turn), number * 100 + turn);
+                }
+            }
+        }));
         annotated("include", PgjdbcSuite::include);
         annotated("include_of_nothing_known", () -> {
             try (Connection connection = connect(URL)) {
@@ -334,26 +331,6 @@ public class PgjdbcSuite {
             PGNotification[] heard = listener.unwrap(PGConnection.class).getNotifications(5000);
             equal(heard != null && heard.length == 1 ? heard[0].getParameter() : Arrays.toString(heard), "hello");
         }
-    }
-
-    static void manyClients() throws Exception {
-        ExecutorService workers = Executors.newFixedThreadPool(12);
-        List<Future<?>> works = new ArrayList<>();
-        for (int number = 0; number < 12; number++) {
-            int mine = number;
-            works.add(workers.submit(() -> {
-                try (Connection connection = connect(URL)) {
-                    for (int turn = 0; turn < 20; turn++) {
-                        equal(scalar(connection, "SELECT ?::int", mine * 100 + turn), mine * 100 + turn);
-                    }
-                }
-                return null;
-            }));
-        }
-        for (Future<?> work : works) {
-            work.get();
-        }
-        workers.shutdown();
     }
 
     static void include() throws Exception {

@@ -3,7 +3,14 @@ package checks;
 import java.io.FileInputStream;
 import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
@@ -46,6 +53,43 @@ public final class Checks {
         if (!Objects.deepEquals(got, expected)) {
             throw new AssertionError("expected " + expected + ", got " + got);
         }
+    }
+
+    /** Runs what must fail with an error of this kind, of which `code` tells what is expected. */
+    public static <E extends Exception> E fails(Class<E> kind, Function<E, Object> code, Object expected, Check check)
+            throws Exception {
+        try {
+            check.run();
+        } catch (Exception error) {
+            if (!kind.isInstance(error)) {
+                throw error;
+            }
+            equal(code.apply(kind.cast(error)), expected);
+            return kind.cast(error);
+        }
+        throw new AssertionError("expected " + expected + ", but there was no error");
+    }
+
+    /** One of many clients, by its number. */
+    public interface Client {
+        void run(int number) throws Exception;
+    }
+
+    /** Runs twelve clients side by side. */
+    public static void together(Client client) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(12);
+        List<Future<?>> runs = new ArrayList<>();
+        for (int number = 0; number < 12; number++) {
+            int mine = number;
+            runs.add(threads.submit(() -> {
+                client.run(mine);
+                return null;
+            }));
+        }
+        for (Future<?> run : runs) {
+            run.get(60, TimeUnit.SECONDS);
+        }
+        threads.shutdown();
     }
 
     /** Leaves with the verdict. */
