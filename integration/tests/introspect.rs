@@ -426,7 +426,7 @@ async fn finds_functions_with_state(major: u32) {
         )
         .await
         .unwrap();
-    let traces = pg::session_traces(&client, None).await.unwrap();
+    let traces = pg::session_traces(&client, None).await.unwrap().judge();
     let builtin = traces.builtin.as_ref().unwrap();
     let mut found: Vec<_> = traces.stateful.keys().map(String::as_str).collect();
     found.sort_unstable();
@@ -463,7 +463,8 @@ async fn finds_functions_with_state(major: u32) {
     assert_ne!(pg::traces_fingerprint(&client).await.unwrap(), before);
     let traces = pg::session_traces(&client, Some(traces.version))
         .await
-        .unwrap();
+        .unwrap()
+        .judge();
     assert_eq!(traces.everywhere, pg::Trace::SESSION);
 }
 

@@ -31,8 +31,8 @@ impl Session {
     pub(crate) fn can_learn(&self, at_once: bool) -> bool {
         let backend = self.pool.connector();
         !backend.is_control()
-            && !backend.catalog.is_known()
-            && backend.catalog.can_learn(at_once)
+            && !backend.catalog.learned().is_known()
+            && backend.catalog.learned().can_wait(at_once)
             // What it has changed itself nobody else can see yet.
             && !self
                 .held
@@ -46,7 +46,7 @@ impl Session {
         if backend.is_control() {
             return self.scan(text, &TRUSTING);
         }
-        match backend.catalog.known() {
+        match backend.catalog.learned().known() {
             Some(known) => self.scan(text, &known.names),
             None => self.scan(text, &UNKNOWN) | Effects::ANYTHING,
         }
@@ -85,7 +85,7 @@ impl Session {
         if backend.is_control() {
             return plan.effects;
         }
-        let Some(known) = backend.catalog.known() else {
+        let Some(known) = backend.catalog.learned().known() else {
             return plan.effects | Effects::ANYTHING;
         };
         if let Some(effects) = statement.judged(known.version) {

@@ -156,7 +156,10 @@ impl Session {
                 self.catalog_fault = self.wing.catalogs.load(&self.wing, &self.pool).await.err();
                 true
             }
-            Step::Learn => self.learn().await,
+            Step::Learn => {
+                self.learn().await;
+                true
+            }
             Step::SearchPath => self.ask_search_path().await,
             Step::Retry => self.retry().await,
             Step::TimedOut => {

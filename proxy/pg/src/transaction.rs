@@ -169,7 +169,7 @@ impl Session {
         let discarded = effects.contains(Effects::DISCARD_ALL) && self.replies.errors == 0;
         if effects.intersects(ASKED) {
             let backend = self.pool.connector();
-            let known = backend.catalog.known();
+            let known = backend.catalog.learned().known();
             let known = known.as_ref().map_or(&[][..], |known| &known.settings);
             let wanted = Arc::clone(&self.settings);
             match held
@@ -309,7 +309,14 @@ impl Session {
             done += more;
             match step {
                 // What a changed schema makes of its functions is not known from the first time.
-                Some(Step::Learn) => self.wing.catalogs.learn(&self.wing, &self.pool).await,
+                Some(Step::Learn) => {
+                    self.pool
+                        .connector()
+                        .catalog
+                        .learned()
+                        .learn(&self.wing, &self.pool)
+                        .await
+                }
                 // What else it has to wait for, a catalog that is out of date, it will ask for again.
                 _ => break,
             }

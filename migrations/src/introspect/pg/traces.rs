@@ -107,9 +107,29 @@ const HARMLESS: [&str; 14] = [
     "vector",
 ];
 
-/// Reads what leaves something behind. Judged by the words of functions' bodies and by what rules, triggers,
-/// defaults, policies and checks call, so rather too many than too few. A compiled function that is volatile may do
-/// anything, unless its extension is known. The server's own names are left out if its version is `known`.
+/// What the catalog says of functions and of what calls them, not judged yet.
+#[derive(Debug, Default)]
+pub struct Material {
+    version: i32,
+    builtin: Option<HashSet<String>>,
+    types: Vec<String>,
+    functions: Vec<Function>,
+    found: Vec<trees::Found>,
+}
+
+#[derive(Debug)]
+struct Function {
+    oid: u32,
+    name: String,
+    language: String,
+    volatility: String,
+    /// Whether its source is its body.
+    has_source: bool,
+    source: String,
+    extension: Option<String>,
+}
+
+/// Reads what [`Material::judge`] needs. The server's own names are left out if its version is `known`.
 ///
 /// It takes no locks: nothing is to wait for who changes the schema.
 ///
@@ -118,52 +138,77 @@ const HARMLESS: [&str; 14] = [
 pub async fn session_traces(
     client: &impl GenericClient,
     known: Option<i32>,
-) -> Result<Traces, Error> {
-    let mut traces = Traces::default();
+) -> Result<Material, Error> {
+    let mut material = Material::default();
     if let Some(row) = rows(client, VERSION).await?.first() {
-        traces.version = get(row, 0)?;
+        material.version = get(row, 0)?;
     }
-    if known != Some(traces.version) {
+    if known != Some(material.version) {
         let rows = rows(client, BUILTIN).await?;
         let names = rows.iter().map(|row| get(row, 0));
-        traces.builtin = Some(names.collect::<Result<_, _>>()?);
+        material.builtin = Some(names.collect::<Result<_, _>>()?);
     }
     for row in rows(client, TYPES).await? {
-        traces.harmless.push(get(&row, 0)?);
+        material.types.push(get(&row, 0)?);
     }
-    let mut graph = Graph::default();
     for row in rows(client, FUNCTIONS).await? {
-        let name: String = get(&row, 1)?;
-        let source: String = get(&row, 5)?;
-        let language: String = get(&row, 2)?;
-        let volatility: String = get(&row, 3)?;
-        let extension: Option<String> = get(&row, 6)?;
-        let node = graph.node(get(&row, 0)?, &name);
-        let known = matches!(language.as_str(), "sql" | "plpgsql");
-        if language == "c" || language == "internal" {
-            node.trace |= compiled(&volatility, extension.as_deref());
-        } else if get(&row, 4)? {
-            let body = Body::read(&source);
-            node.trace |= body.trace;
-            node.words.extend(body.words);
-            node.texts.push(source);
-            if !known && volatility == "v" {
-                node.trace |= Trace::SESSION | Trace::OPAQUE;
+        material.functions.push(Function {
+            oid: get(&row, 0)?,
+            name: get(&row, 1)?,
+            language: get(&row, 2)?,
+            volatility: get(&row, 3)?,
+            has_source: get(&row, 4)?,
+            source: get(&row, 5)?,
+            extension: get(&row, 6)?,
+        });
+    }
+    material.found = trees::read(client).await?;
+    Ok(material)
+}
+
+impl Material {
+    /// Judges by the words of functions' bodies and by what rules, triggers, defaults, policies and checks call, so
+    /// rather too many than too few. A compiled function that is volatile may do anything, unless its extension is
+    /// known.
+    ///
+    /// With tens of thousands of functions this takes a second of computing.
+    #[must_use]
+    pub fn judge(self) -> Traces {
+        let mut traces = Traces {
+            version: self.version,
+            builtin: self.builtin,
+            harmless: self.types,
+            ..Traces::default()
+        };
+        let mut graph = Graph::default();
+        for function in self.functions {
+            let node = graph.node(function.oid, &function.name);
+            let known = matches!(function.language.as_str(), "sql" | "plpgsql");
+            if function.language == "c" || function.language == "internal" {
+                node.trace |= compiled(&function.volatility, function.extension.as_deref());
+            } else if function.has_source {
+                let body = Body::read(&function.source);
+                node.trace |= body.trace;
+                node.words.extend(body.words);
+                node.texts.push(function.source);
+                if !known && function.volatility == "v" {
+                    node.trace |= Trace::SESSION | Trace::OPAQUE;
+                }
             }
+            traces.harmless.push(function.name);
         }
-        traces.harmless.push(name);
+        for found in self.found {
+            let node = graph.node(found.oid, &found.name);
+            node.references.extend(found.references);
+            node.trace |= found.trace;
+            node.texts.extend(found.strings);
+        }
+        graph.close(&mut traces);
+        traces
+            .harmless
+            .retain(|name| !traces.stateful.contains_key(&name.to_lowercase()));
+        traces
     }
-    for found in trees::read(client).await? {
-        let node = graph.node(found.oid, &found.name);
-        node.references.extend(found.references);
-        node.trace |= found.trace;
-        node.texts.extend(found.strings);
-    }
-    graph.close(&mut traces);
-    traces
-        .harmless
-        .retain(|name| !traces.stateful.contains_key(&name.to_lowercase()));
-    Ok(traces)
 }
 
 /// What a compiled function may leave.

@@ -9,6 +9,7 @@ use super::{get, rows};
 use crate::Error;
 
 /// Something with an expression, or with a trigger or the like.
+#[derive(Debug)]
 pub(super) struct Found {
     /// The relation or function; 0 if it is reached without a name.
     pub(super) oid: u32,

@@ -16,24 +16,10 @@ use crate::pools::Backend;
 use crate::session::Session;
 
 impl Session {
-    /// Waits until it is known which functions leave something behind. Whether the session goes on.
-    pub(crate) async fn learn(&mut self) -> bool {
-        let learned = self.wing.catalogs.learn(&self.wing, &self.pool);
-        if self.held.is_some() {
-            learned.await;
-            return true;
-        }
-        let cancelled = tokio::select! {
-            biased;
-            () = learned => false,
-            () = self.key.slot.cancelled() => true,
-            () = client_gone(&mut self.client, &mut self.pending) => return false,
-        };
-        let _ = self.key.slot.disarm();
-        if cancelled {
-            self.refuse(&Fault::cancelled());
-        }
-        true
+    /// Waits, not for long, until it is known which functions leave something behind.
+    pub(crate) async fn learn(&self) {
+        let learned = self.pool.connector().catalog.learned();
+        learned.learn(&self.wing, &self.pool).await;
     }
 
     /// After a reload, takes the pool that has come in the place of one that was closed.
