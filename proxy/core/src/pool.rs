@@ -161,11 +161,7 @@ impl<C: Connect> Pool<C> {
         self: &Arc<Self>,
         wanted: &<C::Connection as Connection>::Affinity,
     ) -> Option<Lease<C>> {
-        let mut state = self.state.lock();
-        if !state.waiters.is_empty() {
-            return None;
-        }
-        self.take_idle(&mut state, wanted, Choice::Any)
+        self.take_now(wanted, Choice::Any)
     }
 
     /// Takes an idle connection that needs no change, if one is there and nobody waits before us.
@@ -173,11 +169,19 @@ impl<C: Connect> Pool<C> {
         self: &Arc<Self>,
         wanted: &<C::Connection as Connection>::Affinity,
     ) -> Option<Lease<C>> {
+        self.take_now(wanted, Choice::Fitting)
+    }
+
+    fn take_now(
+        self: &Arc<Self>,
+        wanted: &<C::Connection as Connection>::Affinity,
+        choice: Choice,
+    ) -> Option<Lease<C>> {
         let mut state = self.state.lock();
         if !state.waiters.is_empty() {
             return None;
         }
-        self.take_idle(&mut state, wanted, Choice::Fitting)
+        self.take_idle(&mut state, wanted, choice)
     }
 
     /// Takes an idle connection, opens one, or waits for one.
