@@ -42,6 +42,10 @@ async fn a_transaction_that_is_lost_ends_its_session(major: u32) -> Result<()> {
         assert!(heard.ends_with("E[57P01]"), "{heard}");
         let rows: i64 = scene.admin.query_one(count, &[]).await?.get(0);
         assert_eq!(rows, 0);
+        eventually("its backend is gone", async || {
+            Ok(scene.running("pg_sleep").await? == 0)
+        })
+        .await?;
     }
     let mut client = scene.raw().await?;
     client.query("BEGIN").answer().await?;
