@@ -11,8 +11,12 @@ mod answers;
 mod bad_input;
 #[path = "mongo/bounds.rs"]
 mod bounds;
+#[path = "mongo/bson.rs"]
+mod bson;
 #[path = "mongo/commands.rs"]
 mod commands;
+#[path = "mongo/concerns.rs"]
+mod concerns;
 #[path = "mongo/cutter.rs"]
 mod cutter;
 #[path = "mongo/explain.rs"]

@@ -472,27 +472,3 @@ async fn duplicated_sections() -> Result<()> {
     }
     yard.end().await
 }
-
-#[tokio::test]
-async fn what_is_no_bson_is_told_and_the_connection_goes_on() -> Result<()> {
-    let scene = Scene::new().await?;
-    let mut client = scene.client().await?;
-    let find = rawdoc! { "find": "c", "filter": { "name": "cafe" }, "$db": "test" };
-    let mut bytes = Vec::new();
-    twinport_wire::mongo::message::build::request(&mut bytes, 7, 0, &find, []);
-    let at = bytes.windows(4).position(|part| part == b"cafe");
-    let last = at.and_then(|at| bytes.get_mut(at + 3));
-    *last.context("the text")? = 0xe9;
-    client.write(&bytes).await?;
-    let refused = client.read().await?;
-    assert_eq!(code(&refused), 22, "{refused:?}");
-    let mut deep = rawdoc! { "a": 1 };
-    for _ in 0..250 {
-        deep = rawdoc! { "a": deep };
-    }
-    let find = rawdoc! { "find": "c", "filter": deep, "$db": "test" };
-    assert_eq!(code(&client.ask(&find).await?), 22);
-    client.run(&rawdoc! { "ping": 1, "$db": "admin" }).await?;
-    scene.stop().await;
-    Ok(())
-}

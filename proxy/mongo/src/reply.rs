@@ -54,6 +54,18 @@ impl Reply {
         }
     }
 
+    /// The same, and what became of the write concern.
+    pub(crate) fn with_unmet(self, concern: &Fault) -> Result<Self, Fault> {
+        let mut document = self.document()?.to_owned();
+        let error = rawdoc! {
+            "code": concern.code,
+            "codeName": codes::name(concern.code),
+            "errmsg": concern.message.as_str(),
+        };
+        document.append(cstr!("writeConcernError"), error);
+        Ok(Self::Document(document))
+    }
+
     /// The message that answers a request; one that came as it goes is not copied.
     pub(crate) fn into_message(self, way: Way, number: i32) -> Result<Vec<u8>, Fault> {
         let received = match self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use twinport_core::clients::Activity;
 use twinport_core::sql::{Connection, Identity, Pending, Rows, SqlError};
 use twinport_wire::mongo::compressed::is_never_compressed;
-use twinport_wire::mongo::document::{MAX_DEPTH, validate};
+use twinport_wire::mongo::document::{MAX_DEPTH, validate_structure};
 use twinport_wire::mongo::message::MORE_TO_COME;
 use twinport_wire::mongo::message::opening::Opening;
 use twinport_wire::mongo::{Command, Frame, Message};
@@ -17,6 +17,7 @@ use crate::reply::{Answer, Reply, Way, build};
 use crate::session::Session;
 use crate::transaction::{self, Owner, Within};
 
+mod concern;
 mod crud;
 pub(crate) mod cursor;
 mod duplicate;
@@ -133,7 +134,7 @@ impl Session {
             return false;
         };
         let plain = cluster.settings.compressors.is_empty() && !self.wing.fail_points.armed();
-        let valid = validate(opening.body.as_bytes(), MAX_DEPTH).is_ok();
+        let valid = validate_structure(opening.body.as_bytes(), MAX_DEPTH).is_ok();
         let Ok(command) = Command::read(opening.body) else {
             return false;
         };
@@ -165,17 +166,15 @@ impl Session {
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error) => {
+            Err(unread) => {
+                let error = &unread.error;
                 tracing::info!(peer = self.presence().peer, %error, "malformed message");
-                return self.unreadable(bytes, &error);
+                return self.unreadable(unread);
             }
         };
         let mut way = opened.way;
         self.silent.store(way.silent, Ordering::Relaxed);
-        if way
-            .compressor
-            .is_some_and(|used| !self.agreed.contains(&used))
-        {
+        if !self.has_agreed(way) {
             tracing::info!(
                 peer = self.presence().peer,
                 "a message compressed in a way that was not agreed on"
@@ -205,10 +204,21 @@ impl Session {
         Answer::Message(outcome.unwrap_or_else(|fault| build(way, number, &fault.to_document())))
     }
 
+    /// Whether a message came compressed in a way that `hello` has agreed on, or not at all.
+    fn has_agreed(&self, way: Way) -> bool {
+        way.compressor
+            .is_none_or(|used| self.agreed.contains(&used))
+    }
+
     /// The stages of a request, in their order.
     async fn request(&mut self, command: Command<'_>, opened: &Opened<'_>) -> Outcome {
         let entry = self.entry(command.name)?;
         self.authorize(entry, command.name, opened)?;
+        // Who only passes a command on leaves this to the server.
+        if self.wing.cluster().is_none() || command.comment.is_some() {
+            let once = command.has_fields_once();
+            once.map_err(|error| Fault::protocol(&error))?;
+        }
         let request = Request {
             database: opened.database(&command)?,
             command,
@@ -275,11 +285,14 @@ impl Session {
     }
 
     async fn execute(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
-        if self.wing.cluster().is_none() {
+        let unmet = if self.wing.cluster().is_none() {
             rules::stable(&request.command)?;
-            rules::readable(request)?;
             rules::whole(request)?;
-        }
+            concern::read(request)?;
+            concern::write(request)?
+        } else {
+            None
+        };
         let place = self.place(entry, request).await?;
         if !entry.open {
             self.presence().set_activity(Activity::Active);
@@ -293,7 +306,7 @@ impl Session {
         let outcome = (entry.handler)(&mut context).await;
         let (place, spoiled) = (context.place, context.spoiled);
         let outcome = outcome.map_err(|fault| rules::late(fault, request));
-        match place {
+        let outcome = match place {
             Place::Free => outcome.map_err(|fault| rules::retryable(fault, request)),
             Place::Within(mut within) => {
                 let outcome = match outcome {
@@ -307,6 +320,10 @@ impl Session {
                 }
                 outcome.map_err(Fault::in_transaction)
             }
+        };
+        match unmet {
+            Some(unmet) => outcome?.with_unmet(&unmet),
+            None => outcome,
         }
     }
 

@@ -84,9 +84,10 @@ impl Channel {
             if header.len > whole
                 && let Ok(Some(opening)) = Opening::read(&self.pending)
                 && let Ok(mut sections) = Sections::after(&opening)
+                // What is wrong so soon is told when all of it is there.
+                && let follow = self.pending.get(opening.end()..)
+                && sections.pass(follow.unwrap_or_default()).is_ok()
             {
-                let follow = self.pending.get(opening.end()..);
-                sections.pass(follow.unwrap_or_default())?;
                 return Ok(Incoming {
                     bytes: std::mem::take(&mut self.pending),
                     rest: Some(sections),

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// MongoDB's code for a field of a command that stands there twice.
+const DUPLICATE_FIELD: i32 = 40_413;
+
 /// What is wrong with bytes that a peer sent.
 ///
 /// The text is fit for a client to see: it never repeats a secret, and quotes
@@ -25,6 +28,10 @@ enum Kind {
     },
     #[error("invalid BSON: {0}")]
     Bson(Cow<'static, str>),
+    #[error("documents are nested too deeply")]
+    Deep,
+    #[error("{text}")]
+    Repeated { code: i32, text: String },
     #[error("field `{name}` {why}")]
     Field {
         name: &'static str,
@@ -67,6 +74,21 @@ impl Error {
 
     pub(crate) fn bson(why: impl Into<Cow<'static, str>>) -> Self {
         Self(Kind::Bson(why.into()))
+    }
+
+    pub(crate) const fn deep() -> Self {
+        Self(Kind::Deep)
+    }
+
+    /// What may stand there once does so twice; the code is MongoDB's own for it.
+    pub(crate) const fn repeated(code: i32, text: String) -> Self {
+        Self(Kind::Repeated { code, text })
+    }
+
+    /// A field of a command stands there twice.
+    pub fn repeated_field(name: &str) -> Self {
+        let text = format!("BSON field '{name}' is a duplicate field");
+        Self::repeated(DUPLICATE_FIELD, text)
     }
 
     pub(crate) const fn field(name: &'static str, why: &'static str) -> Self {
@@ -117,7 +139,17 @@ impl Error {
 
     /// The bytes are not BSON, or nest too deeply.
     pub const fn is_bson(&self) -> bool {
-        matches!(self.0, Kind::Bson(_))
+        matches!(self.0, Kind::Bson(_) | Kind::Deep)
+    }
+
+    /// Documents are nested too deeply.
+    pub const fn is_too_deep(&self) -> bool {
+        matches!(self.0, Kind::Deep)
+    }
+
+    /// A section or a field stands there twice, though it may be given once.
+    pub const fn is_repeated(&self) -> bool {
+        matches!(self.0, Kind::Repeated { .. })
     }
 
     /// The SQLSTATE that tells a Postgres client what happened.
@@ -129,13 +161,16 @@ impl Error {
         }
     }
 
-    /// The code and `codeName` that tell a MongoDB client what happened.
+    /// The code and `codeName` that tell a MongoDB client what happened; codes without a name of their own
+    /// are called `Location` and their number.
     pub const fn mongo_code(&self) -> (i32, &'static str) {
         match self.0 {
             Kind::Length { .. } | Kind::Malformed { .. } | Kind::Expected(_) => {
                 (17, "ProtocolError")
             }
             Kind::Bson(_) => (22, "InvalidBSON"),
+            Kind::Deep => (15, "Overflow"),
+            Kind::Repeated { code, .. } => (code, "Location"),
             Kind::Field { .. } => (9, "FailedToParse"),
             Kind::Checksum => (50694, "ChecksumMismatch"),
             Kind::Unsupported(_) => (238, "NotImplemented"),

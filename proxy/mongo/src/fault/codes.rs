@@ -64,6 +64,7 @@ pub(crate) mod known {
     pub(crate) const FAILED_TO_PARSE: i32 = 9;
     pub(crate) const UNAUTHORIZED: i32 = 13;
     pub(crate) const TYPE_MISMATCH: i32 = 14;
+    pub(crate) const OVERFLOW: i32 = 15;
     pub(crate) const PROTOCOL_ERROR: i32 = 17;
     pub(crate) const AUTHENTICATION_FAILED: i32 = 18;
     pub(crate) const ILLEGAL_OPERATION: i32 = 20;
@@ -75,7 +76,9 @@ pub(crate) mod known {
     pub(crate) const COMMAND_NOT_FOUND: i32 = 59;
     pub(crate) const INVALID_OPTIONS: i32 = 72;
     pub(crate) const INVALID_NAMESPACE: i32 = 73;
+    pub(crate) const UNKNOWN_WRITE_CONCERN: i32 = 79;
     pub(crate) const SHUTDOWN_IN_PROGRESS: i32 = 91;
+    pub(crate) const UNSATISFIABLE_WRITE_CONCERN: i32 = 100;
     pub(crate) const WRITE_CONFLICT: i32 = 112;
     pub(crate) const COMMAND_NOT_SUPPORTED: i32 = 115;
     pub(crate) const FAILED_TO_SATISFY_READ_PREFERENCE: i32 = 133;

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use twinport_wire::mongo::bson::RawDocument;
 use twinport_wire::mongo::compressed::Compressed;
-use twinport_wire::mongo::document::{MAX_DEPTH, validate};
-use twinport_wire::mongo::frame::{OP_COMPRESSED, OP_QUERY};
+use twinport_wire::mongo::document::{MAX_DEPTH, validate, validate_structure};
+use twinport_wire::mongo::frame::{OP_COMPRESSED, OP_MSG, OP_QUERY};
 use twinport_wire::mongo::message::MORE_TO_COME;
 use twinport_wire::mongo::message::opening::Opening;
 use twinport_wire::mongo::query::Query;
@@ -69,15 +69,46 @@ pub(crate) fn documents(message: &Message<'_>) -> Result<(), twinport_wire::Erro
     Ok(())
 }
 
+/// A message that can't be read.
+pub(super) struct Unread {
+    pub(super) error: twinport_wire::Error,
+    /// How it can be answered, where it was seen to be a command.
+    pub(super) way: Option<Way>,
+}
+
+impl From<twinport_wire::Error> for Unread {
+    fn from(error: twinport_wire::Error) -> Self {
+        Self { error, way: None }
+    }
+}
+
+/// Whether the sender wants no answer to a command, also where the rest of it can't be read.
+fn is_silent(frame: &Frame<'_>) -> bool {
+    let flags = frame.body().first_chunk().copied().map(u32::from_le_bytes);
+    frame.header.op_code == OP_MSG && flags.is_some_and(|flags| flags & MORE_TO_COME != 0)
+}
+
+/// Decodes a command, and looks into what has to be understood of it here.
+fn decode<'a>(frame: &Frame<'a>, ours: bool) -> Result<Message<'a>, twinport_wire::Error> {
+    let message = Message::decode(frame)?;
+    if ours {
+        validate(message.body.as_bytes(), MAX_DEPTH)?;
+        documents(&message)?;
+    } else {
+        validate_structure(message.body.as_bytes(), MAX_DEPTH)?;
+    }
+    Ok(message)
+}
+
 impl<'a> Opened<'a> {
-    /// Takes a message apart; what was compressed is put into `room`. The documents beside the command are looked
-    /// into if they are `ours` to understand, and not another server's.
+    /// Takes a message apart; what was compressed is put into `room`. If it is `ours` to understand, and not another
+    /// server's, the documents beside the command are looked into, and all text must be UTF-8.
     pub(super) fn read(
         bytes: &'a [u8],
         room: &'a mut Vec<u8>,
         limit: usize,
         ours: bool,
-    ) -> Result<Self, twinport_wire::Error> {
+    ) -> Result<Self, Unread> {
         let incomplete = || twinport_wire::Error::expected("a whole message");
         let outer = Frame::first(bytes)?.ok_or_else(incomplete)?;
         let (frame, compressor) = if outer.header.op_code == OP_COMPRESSED {
@@ -88,11 +119,11 @@ impl<'a> Opened<'a> {
         } else {
             (outer, None)
         };
-        let mut way = Way {
+        let way = Way {
             request: frame.header.request_id,
             legacy: frame.header.op_code == OP_QUERY,
             compressor,
-            silent: false,
+            silent: is_silent(&frame),
         };
         if way.legacy {
             let query = Query::decode(&frame)?;
@@ -106,12 +137,10 @@ impl<'a> Opened<'a> {
                 database: Some(query.database),
             });
         }
-        let message = Message::decode(&frame)?;
-        way.silent = message.more_to_come();
-        validate(message.body.as_bytes(), MAX_DEPTH)?;
-        if ours {
-            documents(&message)?;
-        }
+        let message = decode(&frame, ours).map_err(|error| Unread {
+            error,
+            way: Some(way),
+        })?;
         Ok(Self {
             way,
             body: message.body,
@@ -123,10 +152,10 @@ impl<'a> Opened<'a> {
     }
 
     /// As [`Opened::read`], for the beginning of a message. What comes after it is for the server to look into.
-    pub(super) fn begin(bytes: &'a [u8], rest: Rest) -> Result<Self, twinport_wire::Error> {
+    pub(super) fn begin(bytes: &'a [u8], rest: Rest) -> Result<Self, Unread> {
         let opening = Opening::read(bytes)?;
         let opening = opening.ok_or_else(|| twinport_wire::Error::expected("an opening"))?;
-        validate(opening.body.as_bytes(), MAX_DEPTH)?;
+        validate_structure(opening.body.as_bytes(), MAX_DEPTH)?;
         Ok(Self {
             way: Way {
                 request: opening.header.request_id,

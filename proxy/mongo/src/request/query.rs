@@ -95,7 +95,7 @@ pub(super) async fn single(context: &mut Context<'_>, statement: &'static str) -
 }
 
 /// Whether a pipeline's last stage writes.
-fn writes(body: &RawDocument) -> bool {
+pub(super) fn writes(body: &RawDocument) -> bool {
     stages(body).last().is_some_and(is_writing)
 }
 

@@ -5,21 +5,6 @@ use twinport_wire::mongo::Command;
 use super::Request;
 use crate::fault::{Fault, RETRYABLE_WRITE, known};
 
-/// Whether the database behind the port can read as it is asked to; else another result would come silently.
-pub(super) fn readable(request: &Request<'_>) -> Result<(), Fault> {
-    if request.read_concern() != Some("snapshot") || request.command.in_transaction() {
-        return Ok(());
-    }
-    Err(Fault::new(
-        known::INVALID_OPTIONS,
-        "read concern snapshot is not supported outside transactions",
-    )
-    .hint("Read inside a transaction: it sees one snapshot"))
-}
-
-/// The read concerns that there are.
-const LEVELS: [&str; 5] = ["local", "available", "majority", "linearizable", "snapshot"];
-
 /// Whether everything that belongs to a command is where it is looked for.
 pub(super) fn whole(request: &Request<'_>) -> Result<(), Fault> {
     let command = &request.command;
@@ -27,14 +12,6 @@ pub(super) fn whole(request: &Request<'_>) -> Result<(), Fault> {
         return Err(Fault::new(
             known::INVALID_OPTIONS,
             "'startTransaction' needs 'autocommit: false' beside it",
-        ));
-    }
-    if let Some(level) = request.read_concern()
-        && !LEVELS.contains(&level)
-    {
-        return Err(Fault::new(
-            known::BAD_VALUE,
-            format_args!("there is no read concern '{level}'"),
         ));
     }
     let taken = match command.name {

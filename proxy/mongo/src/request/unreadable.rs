@@ -1,32 +1,30 @@
 //! Messages that can't be read, though it can be told where they end.
 
-use twinport_wire::mongo::Frame;
-use twinport_wire::mongo::frame::OP_MSG;
-use twinport_wire::mongo::message::MORE_TO_COME;
-
+use super::opened::Unread;
 use crate::fault::{Fault, known};
-use crate::reply::{Answer, Way, build};
+use crate::reply::{Answer, build};
 use crate::session::Session;
 
 impl Session {
-    /// The answer to a message whose frame is whole, and what is in it no BSON: what follows can be read again.
-    pub(super) fn unreadable(&mut self, bytes: &[u8], error: &twinport_wire::Error) -> Answer {
-        let frame = Frame::first(bytes).ok().flatten();
-        let frame = frame.filter(|frame| error.is_bson() && frame.header.op_code == OP_MSG);
-        let flags = frame.and_then(|frame| frame.body().first_chunk().copied());
-        let (Some(frame), Some(flags)) = (frame, flags.map(u32::from_le_bytes)) else {
+    /// The answer to a message whose frame is whole, and what is in it no BSON or there twice: what follows can be
+    /// read again. After anything else the connection ends, as in MongoDB.
+    pub(super) fn unreadable(&mut self, Unread { error, way }: Unread) -> Answer {
+        let answerable = error.is_bson() || error.is_repeated();
+        let way = way.filter(|way| answerable && self.has_agreed(*way));
+        let Some(way) = way else {
             return Answer::Nothing.ending();
         };
-        if flags & MORE_TO_COME != 0 {
+        if way.silent {
             return Answer::Nothing;
         }
-        let way = Way {
-            request: frame.header.request_id,
-            legacy: false,
-            compressor: None,
-            silent: false,
+        let code = if error.is_too_deep() {
+            known::OVERFLOW
+        } else if error.is_bson() {
+            known::INVALID_BSON
+        } else {
+            error.mongo_code().0
         };
-        let fault = Fault::new(known::INVALID_BSON, error);
+        let fault = Fault::new(code, error);
         Answer::Message(build(way, self.next_number(), &fault.to_document()))
     }
 }

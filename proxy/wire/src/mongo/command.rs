@@ -50,8 +50,8 @@ impl<'a> Command<'a> {
     /// Reads a command's fields.
     ///
     /// # Errors
-    /// [`Error::is_malformed`]: no field at all, a field of another type than
-    /// it has to have, one of the fields twice, invalid BSON.
+    /// [`Error::is_repeated`]: one of the fields twice. [`Error::is_malformed`]: no field at all,
+    /// a field of another type than it has to have, invalid BSON.
     pub fn read(body: &'a RawDocument) -> Result<Self, Error> {
         let mut fields = body.iter_elements();
         let first = fields
@@ -63,7 +63,7 @@ impl<'a> Command<'a> {
             let field = field.map_err(bad)?;
             let key = field.key().as_str();
             if key == command.name {
-                return Err(Error::malformed("command", "its name stands there twice"));
+                return Err(Error::repeated_field(key));
             }
             // Values of other fields may be large; they are not looked at. As
             // in MongoDB, null means that an optional field isn't there.
@@ -125,6 +125,21 @@ impl<'a> Command<'a> {
             return value.as_str();
         }
         self.value.as_str()
+    }
+
+    /// Whether every field stands there once: of two of a name, one could be read here and the
+    /// other by the server.
+    ///
+    /// # Errors
+    /// [`Error::is_repeated`]; [`Error::is_bson`] if the fields can't be read.
+    pub fn has_fields_once(&self) -> Result<(), Error> {
+        let mut names = Vec::with_capacity(16);
+        for field in self.body.iter_elements() {
+            names.push(field.map_err(bad)?.key().as_str());
+        }
+        names.sort_unstable();
+        let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
+        twice.map_or(Ok(()), |(name, _)| Err(Error::repeated_field(name)))
     }
 
     /// `lsid.id`: the sixteen bytes that name the session.
@@ -196,7 +211,7 @@ fn known(key: &str) -> Option<&'static str> {
 /// by the server.
 fn set<T>(place: &mut Option<T>, name: &'static str, value: T) -> Result<(), Error> {
     if place.replace(value).is_some() {
-        return Err(Error::field(name, "stands there twice"));
+        return Err(Error::repeated_field(name));
     }
     Ok(())
 }

@@ -80,10 +80,41 @@ impl<'a> Iterator for Documents<'a> {
 /// that nothing nests deeper than `most` levels (the document is the first).
 ///
 /// # Errors
-/// [`Error::is_bson`].
+/// [`Error::is_bson`]; [`Error::is_too_deep`].
 pub fn validate(bytes: &[u8], most: usize) -> Result<&RawDocument, Error> {
+    check(bytes, most, Text::Utf8)
+}
+
+/// As [`validate`], whatever bytes text consists of: MongoDB takes, keeps and gives back strings
+/// that are no UTF-8, and so must who only passes them on.
+///
+/// # Errors
+/// [`Error::is_bson`]; [`Error::is_too_deep`].
+pub fn validate_structure(bytes: &[u8], most: usize) -> Result<&RawDocument, Error> {
+    check(bytes, most, Text::Any)
+}
+
+/// What text may consist of.
+#[derive(Debug, Clone, Copy)]
+enum Text {
+    Utf8,
+    Any,
+}
+
+impl Text {
+    fn check(self, bytes: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Utf8 if std::str::from_utf8(bytes).is_err() => {
+                Err(Error::bson("text is not UTF-8"))
+            }
+            Self::Utf8 | Self::Any => Ok(()),
+        }
+    }
+}
+
+fn check(bytes: &[u8], most: usize, text: Text) -> Result<&RawDocument, Error> {
     let document = document(bytes)?;
-    elements(inside(bytes), most)?;
+    elements(inside(bytes), most, text)?;
     Ok(document)
 }
 
@@ -93,21 +124,19 @@ fn inside(bytes: &[u8]) -> &[u8] {
     bytes.get(4..end).unwrap_or_default()
 }
 
-fn elements(inside: &[u8], depth: usize) -> Result<(), Error> {
-    let depth = depth
-        .checked_sub(1)
-        .ok_or_else(|| Error::bson("documents are nested too deeply"))?;
+fn elements(inside: &[u8], depth: usize, text: Text) -> Result<(), Error> {
+    let depth = depth.checked_sub(1).ok_or_else(Error::deep)?;
     let mut cursor = Cursor::new(WHAT, inside);
     while !cursor.rest().is_empty() {
-        element(&mut cursor, depth).map_err(as_bson)?;
+        element(&mut cursor, depth, text).map_err(as_bson)?;
     }
     Ok(())
 }
 
 /// One element: type, name, value.
-fn element(cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Error> {
+fn element(cursor: &mut Cursor<'_>, depth: usize, text: Text) -> Result<(), Error> {
     let kind = cursor.u8()?;
-    cursor.text()?;
+    text.check(cursor.cstr()?)?;
     match kind {
         // Undefined, null, min key, max key.
         0x06 | 0x0a | 0x7f | 0xff => {}
@@ -126,31 +155,30 @@ fn element(cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Error> {
         // A decimal.
         0x13 => drop(cursor.take(16)?),
         // A string, code, a symbol.
-        0x02 | 0x0d | 0x0e => string(cursor)?,
+        0x02 | 0x0d | 0x0e => string(cursor, text)?,
         // A document, an array.
-        0x03 | 0x04 => elements(inside(cursor.document()?.as_bytes()), depth)?,
+        0x03 | 0x04 => elements(inside(cursor.document()?.as_bytes()), depth, text)?,
         0x05 => binary(cursor)?,
         // A regular expression and its options.
         0x0b => {
-            cursor.text()?;
-            cursor.text()?;
+            text.check(cursor.cstr()?)?;
+            text.check(cursor.cstr()?)?;
         }
         // A DBPointer.
         0x0c => {
-            string(cursor)?;
+            string(cursor, text)?;
             cursor.take(12)?;
         }
-        0x0f => code_with_scope(cursor, depth)?,
+        0x0f => code_with_scope(cursor, depth, text)?,
         _ => return Err(Error::bson("an element is of an unknown type")),
     }
     Ok(())
 }
 
-fn string(cursor: &mut Cursor<'_>) -> Result<(), Error> {
+fn string(cursor: &mut Cursor<'_>, text: Text) -> Result<(), Error> {
     let length = length(cursor)?;
     match cursor.take(length)?.split_last() {
-        Some((0, text)) if std::str::from_utf8(text).is_ok() => Ok(()),
-        Some((0, _)) => Err(Error::bson("text is not UTF-8")),
+        Some((0, bytes)) => text.check(bytes),
         _ => Err(Error::bson("a string does not end with a zero byte")),
     }
 }
@@ -169,16 +197,16 @@ fn binary(cursor: &mut Cursor<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn code_with_scope(cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Error> {
+fn code_with_scope(cursor: &mut Cursor<'_>, depth: usize, text: Text) -> Result<(), Error> {
     let length = length(cursor)?;
     let rest = length
         .checked_sub(4)
         .ok_or_else(|| Error::bson("code with scope is too short"))?;
     let mut inner = Cursor::new(WHAT, cursor.take(rest)?);
-    string(&mut inner)?;
+    string(&mut inner, text)?;
     let scope = inner.document()?;
     inner.end()?;
-    elements(inside(scope.as_bytes()), depth)
+    elements(inside(scope.as_bytes()), depth, text)
 }
 
 fn length(cursor: &mut Cursor<'_>) -> Result<usize, Error> {

@@ -52,9 +52,9 @@ impl<'a> Message<'a> {
     /// contain: see [`super::document::validate`].
     ///
     /// # Errors
+    /// [`Error::is_repeated`]: two sections of one name, or one with the name of a field.
     /// [`Error::is_malformed`]: not an OP_MSG, an unknown flag among the low
-    /// sixteen, not exactly one kind-0 section, two sections of one name or one
-    /// with the name of a field, more than [`MAX_SEQUENCES`], a wrong checksum,
+    /// sixteen, not exactly one kind-0 section, more than [`MAX_SEQUENCES`], a wrong checksum,
     /// lengths that don't fit.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, Error> {
         frame.expect(OP_MSG, WHAT)?;
@@ -177,7 +177,7 @@ fn body(sections: &[u8]) -> Result<&RawDocument, Error> {
                 sequence.documents().try_for_each(|each| each.map(drop))?;
                 let name = sequence.identifier;
                 if names.iter().take(count).any(|seen| *seen == name) {
-                    return Err(cursor.error("two sections of one name"));
+                    return Err(twice(name));
                 }
                 *names
                     .get_mut(count)
@@ -191,11 +191,20 @@ fn body(sections: &[u8]) -> Result<&RawDocument, Error> {
         for element in body.iter_elements() {
             let key = element.map_err(super::document::bad)?.key().as_str();
             if names.iter().take(count).any(|name| *name == key) {
-                return Err(cursor.error("a section has the name of a field"));
+                return Err(inside_and_outside(key));
             }
         }
     }
     Ok(body)
+}
+
+fn twice(name: &str) -> Error {
+    Error::repeated(40_431, format!("Duplicate document sequence: {name}"))
+}
+
+fn inside_and_outside(name: &str) -> Error {
+    let text = format!("Duplicate field between body and document sequence {name}");
+    Error::repeated(40_433, text)
 }
 
 /// Checks and cuts off the last four bytes; gives the sections.

@@ -136,7 +136,7 @@ fn a_document_that_does_not_end_with_a_zero_byte_is_refused() {
 fn depth_without_end_is_refused() {
     assert!(validate(&nested(MAX_DEPTH), MAX_DEPTH).is_ok());
     let error = validate(&nested(MAX_DEPTH + 1), MAX_DEPTH).unwrap_err();
-    assert!(error.to_string().contains("nested too deeply"), "{error}");
+    assert!(error.is_too_deep() && error.is_bson(), "{error}");
     assert!(validate(&nested(100_000), MAX_DEPTH).is_err());
     // A scope is a level too.
     let mut value = EMPTY.to_vec();
@@ -157,6 +157,20 @@ fn values_that_no_driver_reads_are_refused() {
     let mut name = rawdoc! { "a": 1 }.into_bytes();
     name[5] = 0xff;
     assert!(validate(&name, 1).is_err());
+}
+
+#[test]
+fn text_of_any_bytes_has_structure() {
+    let mut name = rawdoc! { "a": 1 }.into_bytes();
+    name[5] = 0xff;
+    let text = lone(2, b"\x02\0\0\0\xff\0");
+    for bytes in [&name, &text] {
+        assert!(validate(bytes, 1).is_err());
+        assert!(validate_structure(bytes, 1).is_ok());
+    }
+    assert!(validate_structure(&lone(2, b"\x02\0\0\0\xff\x01"), 1).is_err());
+    let error = validate_structure(&nested(3), 2).unwrap_err();
+    assert!(error.is_too_deep(), "{error}");
 }
 
 #[test]
