@@ -118,6 +118,58 @@ async fn an_upsert_in_a_transaction_takes_no_second_connection() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_include_in_a_transaction_takes_no_second_connection() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 2,
+        pool_lines: "wait_timeout = \"2s\"",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 1).await?;
+    let author = rawdoc! { "target": "authors", "kind": "one", "local": "author_id" };
+    let models = rawdoc! {
+        "insert": "twinport.models",
+        "documents": [{ "_id": "books", "relations": { "author": author } }], "$db": "test",
+    };
+    let books = rawdoc! {
+        "insert": "books", "documents": [{ "_id": 1, "author_id": 7 }], "$db": "test",
+    };
+    let authors = rawdoc! { "insert": "authors", "documents": [{ "_id": 7 }], "$db": "test" };
+    let mut client = scene.client().await?;
+    for command in [&models, &books, &authors] {
+        client.run(command).await?;
+    }
+    // What the database tells of relations is not known yet, and transactions hold all connections.
+    let mut clients = Vec::new();
+    for byte in [1, 2] {
+        let mut client = scene.client().await?;
+        let first = insert(&format!("of {byte}"));
+        client.run(&within(first, byte, true)).await?;
+        clients.push((byte, client));
+    }
+    for (byte, client) in &mut clients {
+        let find = rawdoc! { "find": "books", "comment": "@include(author)" };
+        let answer = client.run(&within(find, *byte, false)).await?;
+        let found = page(&answer)?;
+        let author = found
+            .first()
+            .and_then(|book| book.get_document("author").ok());
+        let id = author.and_then(|author| author.get_i32("_id").ok());
+        assert_eq!(id, Some(7), "{answer:?}");
+        // A relation that isn't there costs the transaction nothing.
+        let find = rawdoc! { "find": "books", "comment": "@include(publisher)" };
+        let refused = client.ask(&within(find, *byte, false)).await?;
+        assert_ne!(code(&refused), 0, "{refused:?}");
+        let commit = within(rawdoc! { "commitTransaction": 1 }, *byte, false);
+        client.run(&commit).await?;
+    }
+    let count = rawdoc! { "count": "c", "query": {}, "$db": "test" };
+    assert_eq!(client.run(&count).await?.get_i32("n")?, 3);
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_transaction_that_never_can_begin_is_not_to_be_tried_again() -> Result<()> {
     let scene = Scene::with(OWN_ROLES).await?;
     let mut client = scene.client().await?;

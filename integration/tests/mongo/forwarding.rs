@@ -15,6 +15,8 @@ use super::raw::Raw;
 use super::scripted::{Act, Heard, Role, Scripted, error, page, place_of, until};
 use super::support::{code, cursor_of, labels, session};
 
+#[path = "forwarding/balanced.rs"]
+mod balanced;
 #[path = "forwarding/changes.rs"]
 mod changes;
 #[path = "forwarding/login.rs"]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use twinport_config::MongoRelation;
-use twinport_core::sql::{Connection, Identity, Rows};
+use twinport_core::sql::{Connection, Identity, Rows, SqlError};
 use twinport_rewriter::mongo::{Lookup, Relation, Relations, Through, UniqueIndex};
 use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::RawBsonRef;
@@ -106,6 +106,24 @@ impl Listing {
     }
 }
 
+/// Who asks a database what it is like. Inside a transaction that holds a connection it is asked there: transactions
+/// that hold all connections would wait for one another.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) within: Option<&'a (Owner, i64)>,
+}
+
+impl<'a> Asker<'a> {
+    /// Outside of transactions.
+    pub(crate) fn of(identity: &'a Identity) -> Self {
+        Self {
+            identity,
+            within: None,
+        }
+    }
+}
+
 /// Unique indexes, and whether they were remembered rather than asked.
 pub(crate) struct Known {
     pub(crate) indexes: Arc<Vec<UniqueIndex>>,
@@ -141,18 +159,16 @@ fn followed(relation: &MongoRelation) -> Relation {
 }
 
 impl Wing {
-    /// The unique indexes of a collection; `anew` asks even if they are remembered. Inside a transaction they are
-    /// asked for on its own connection: transactions that hold all of them would wait for one another.
+    /// The unique indexes of a collection; `anew` asks even if they are remembered.
     pub(crate) async fn unique_indexes(
         &self,
-        identity: &Identity,
+        asker: Asker<'_>,
         database: &str,
         collection: &str,
-        within: Option<&(Owner, i64)>,
         anew: bool,
     ) -> Result<Known, Fault> {
         let place = Place {
-            user: Arc::clone(&identity.user),
+            user: Arc::clone(&asker.identity.user),
             database: database.to_owned(),
             collection: collection.to_owned(),
         };
@@ -162,21 +178,14 @@ impl Wing {
                 remembered: true,
             });
         }
-        let listed = match within {
-            Some((owner, number)) => {
-                self.indexes_within((owner, *number), database, collection)
-                    .await?
-            }
-            None => self.indexes(identity, database, collection).await?,
-        };
+        let listed = self.indexes(asker, database, collection).await?;
         let mut indexes = Vec::new();
         for index in listed {
             let unique = UniqueIndex::read(&index).map_err(|error| Fault::from(&error))?;
             indexes.extend(unique);
         }
         let indexes = Arc::new(indexes);
-        // What a transaction sees may come to nothing.
-        if within.is_none() {
+        if self.may_keep(asker) {
             self.catalogs.unique.insert(place, Arc::clone(&indexes));
         }
         Ok(Known {
@@ -185,96 +194,70 @@ impl Wing {
         })
     }
 
+    /// Whether others may be told the same: what a transaction sees may come to nothing.
+    fn may_keep(&self, asker: Asker<'_>) -> bool {
+        // Where commands are forwarded they ask beside the transaction.
+        asker.within.is_none() || self.cluster().is_some()
+    }
+
     /// All indexes of a collection, as `listIndexes` tells them; none if there is no such collection.
     async fn indexes(
         &self,
-        identity: &Identity,
+        asker: Asker<'_>,
         database: &str,
         collection: &str,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
         let command = rawdoc! { "listIndexes": collection, "cursor": { "batchSize": PAGE } };
-        match self
-            .list(identity, database, Listing::Indexes, &command)
-            .await
-        {
+        match self.list(asker, database, Listing::Indexes, &command).await {
             Err(fault) if fault.code == known::NAMESPACE_NOT_FOUND => Ok(Vec::new()),
             other => other,
-        }
-    }
-
-    /// As [`Wing::indexes`], as an open transaction sees them, which survives if there is no such collection.
-    async fn indexes_within(
-        &self,
-        (owner, number): (&Owner, i64),
-        database: &str,
-        collection: &str,
-    ) -> Result<Vec<RawDocumentBuf>, Fault> {
-        let command = rawdoc! { "listIndexes": collection, "cursor": { "batchSize": PAGE } };
-        let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
-        let mut within = self.transactions.join(owner, number).await?;
-        let Some(connection) = within.connection() else {
-            return Err(transaction::none(number));
-        };
-        connection.command("SAVEPOINT twinport").await?;
-        let listed = connection.run(LIST_INDEXES, &parameters).await;
-        let end = match &listed {
-            Ok(_) => "RELEASE SAVEPOINT twinport",
-            Err(_) => "ROLLBACK TO SAVEPOINT twinport; RELEASE SAVEPOINT twinport",
-        };
-        connection.command(end).await?;
-        within.keep();
-        let mut all = Vec::new();
-        match listed.map_err(Fault::from) {
-            // A collection has 64 indexes at most, and a page more.
-            Ok(rows) => {
-                let page = document::document(rows.get(0, 0).unwrap_or_default());
-                take_page(page.map_err(|error| Fault::protocol(&error))?, &mut all)?;
-                Ok(all)
-            }
-            Err(fault) if fault.code == known::NAMESPACE_NOT_FOUND => Ok(all),
-            Err(fault) => Err(fault),
         }
     }
 
     /// All documents that a command lists; an error if they are more than anybody wants to know.
     async fn list(
         &self,
-        identity: &Identity,
+        asker: Asker<'_>,
         database: &str,
         listing: Listing,
         command: &RawDocument,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
         if let Some(cluster) = self.cluster() {
-            return cluster.list(database, command, MOST).await;
+            return cluster.list(asker.within, database, command, MOST).await;
         }
-        let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
-        let connection = self.lease(identity).await?;
-        let (mut rows, mut connection) = run(connection, listing.statement(), &parameters).await?;
-        let persists = rows.boolean(0, 2) == Some(true);
-        let mut all = Vec::new();
-        loop {
-            let page = document::document(rows.get(0, 0).unwrap_or_default());
-            let page = page.map_err(|error| Fault::protocol(&error))?;
-            let (cursor, collection) = take_page(page, &mut all)?;
-            let Some(continuation) = rows.get(0, 1).filter(|_| cursor != 0) else {
-                break;
-            };
-            if all.len() > MOST {
-                return Err(too_many(database, MOST));
-            }
-            let more = rawdoc! { "getMore": cursor, "collection": collection, "batchSize": PAGE };
-            let parameters = [
-                Some(database.as_bytes()),
-                Some(more.as_bytes()),
-                Some(continuation),
-            ];
-            let (next, same) = run(connection, GET_MORE, &parameters).await?;
-            connection = same;
-            rows = next;
+        if let Some(within) = asker.within {
+            return self.list_within(within, database, listing, command).await;
         }
+        let mut connection = self.lease(asker.identity).await?;
+        let listed = pages(&mut connection, database, listing, command).await;
+        let (listed, mut connection) = settle(listed.map_err(Ended::Failed), connection)?;
+        let (all, persists) = listed?;
         if !persists || connection.command("CLOSE ALL").await.is_ok() {
             connection.release();
         }
+        Ok(all)
+    }
+
+    /// As [`Wing::list`], as an open transaction sees it, which goes on whatever comes of it.
+    async fn list_within(
+        &self,
+        (owner, number): &(Owner, i64),
+        database: &str,
+        listing: Listing,
+        command: &RawDocument,
+    ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        let mut within = self.transactions.join(owner, *number).await?;
+        let Some(connection) = within.connection() else {
+            return Err(transaction::none(*number));
+        };
+        connection.command("SAVEPOINT twinport").await?;
+        let listed = pages(connection, database, listing, command).await;
+        // It has only read; cursors that were opened for it end with it, and the transaction's own don't.
+        connection
+            .command("ROLLBACK TO SAVEPOINT twinport; RELEASE SAVEPOINT twinport")
+            .await?;
+        within.keep();
+        let (all, _) = listed??;
         Ok(all)
     }
 
@@ -300,7 +283,10 @@ impl Wing {
         let (wing, identity, database) = (Arc::clone(self), identity.clone(), database.to_owned());
         tokio::spawn(async move {
             for lookup in new {
-                match wing.indexes(&identity, &database, &lookup.collection).await {
+                match wing
+                    .indexes(Asker::of(&identity), &database, &lookup.collection)
+                    .await
+                {
                     Ok(indexes) if indexes.iter().any(|index| leads(index, &lookup.field)) => {}
                     Ok(_) => tracing::warn!(
                         database,
@@ -318,14 +304,44 @@ impl Wing {
     }
 }
 
-/// Runs a statement; a connection on which it was refused goes back.
-async fn run(
-    mut connection: Box<dyn Connection>,
-    statement: &'static str,
-    parameters: &[Option<&[u8]>],
-) -> Result<(Rows, Box<dyn Connection>), Fault> {
-    let rows = connection.run(statement, parameters).await;
-    settle(rows.map_err(Ended::Failed), connection)
+/// What a command lists, and whether the connection keeps something of it.
+type Listed = Result<(Vec<RawDocumentBuf>, bool), Fault>;
+
+/// Reads a list page by page; the outer error is the database's.
+async fn pages(
+    connection: &mut Box<dyn Connection>,
+    database: &str,
+    listing: Listing,
+    command: &RawDocument,
+) -> Result<Listed, SqlError> {
+    let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
+    let mut rows = connection.run(listing.statement(), &parameters).await?;
+    let persists = rows.boolean(0, 2) == Some(true);
+    let mut all = Vec::new();
+    loop {
+        let more = match next(&rows, &mut all) {
+            Ok(Some(more)) if all.len() <= MOST => more,
+            Ok(Some(_)) => return Ok(Err(too_many(database, MOST))),
+            Ok(None) => return Ok(Ok((all, persists))),
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let parameters = [
+            Some(database.as_bytes()),
+            Some(more.as_bytes()),
+            rows.get(0, 1),
+        ];
+        rows = connection.run(GET_MORE, &parameters).await?;
+    }
+}
+
+/// Takes a page, and gives the command that asks for the next one, if there is one.
+fn next(rows: &Rows, all: &mut Vec<RawDocumentBuf>) -> Result<Option<RawDocumentBuf>, Fault> {
+    let page = document::document(rows.get(0, 0).unwrap_or_default());
+    let page = page.map_err(|error| Fault::protocol(&error))?;
+    let (cursor, collection) = take_page(page, all)?;
+    let goes_on = cursor != 0 && rows.get(0, 1).is_some();
+    let more = || rawdoc! { "getMore": cursor, "collection": collection, "batchSize": PAGE };
+    Ok(goes_on.then(more))
 }
 
 /// Takes the documents of a cursor's page; tells the cursor, 0 at its end, and its collection.

@@ -18,6 +18,7 @@ use twinport_wire::mongo::document::integer;
 use crate::catalogs::{take_page, too_many};
 use crate::fault::{Fault, known};
 use crate::handshake::Limits;
+use crate::transaction::Owner;
 
 mod connection;
 mod cursor;
@@ -41,7 +42,7 @@ pub(crate) use relay::{passes, relay};
 
 use description::Kind;
 use owners::Owners;
-use pins::{Left, Pins};
+use pins::{Left, Pins, Place};
 use select::Want;
 use server::{Common, Lease, Server};
 use topology::Topology;
@@ -152,38 +153,58 @@ impl Cluster {
         all
     }
 
-    /// All documents that a command lists, page by page; an error if they are more than `most`.
+    /// All documents that a command lists, page by page; an error if they are more than `most`. A transaction that
+    /// holds a connection lends it.
     pub(crate) async fn list(
         &self,
+        within: Option<&(Owner, i64)>,
         database: &str,
         command: &RawDocument,
         most: usize,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        let lent = within.and_then(|part| Some((part, self.pins.lend(&part.0, part.1)?)));
+        let (lender, (server, mut lease)) = match lent {
+            Some((part, lent)) => (Some(part), lent),
+            None => (None, self.reach(&Want::Writable).await?),
+        };
+        let listed = self.pages((&server, &mut lease), database, command, most);
+        let listed = listed.await?;
+        match lender {
+            Some((owner, number)) => self.pins.stay(owner, *number, Place::On(server, lease)),
+            None => lease.release(),
+        }
+        listed
+    }
+
+    /// As [`Cluster::list`]; the outer error is that of a connection that broke.
+    async fn pages(
+        &self,
+        (server, lease): (&Arc<Server>, &mut Lease),
+        database: &str,
+        command: &RawDocument,
+        most: usize,
+    ) -> Result<Result<Vec<RawDocumentBuf>, Fault>, Fault> {
         let mut command = command.to_owned();
         command.append(cstr!("$db"), database);
-        let (server, mut lease) = self.reach(&Want::Writable).await?;
         let mut all = Vec::new();
         loop {
-            let received = self.exchange_built(&server, &mut lease, &command).await?;
+            let received = self.exchange_built(server, lease, &command).await?;
             let body = received.body().map_err(|error| Fault::protocol(&error))?;
             if !relay::is_ok(body) {
-                lease.release();
                 let code = body.get("code").ok().flatten().and_then(integer);
                 let code = code.and_then(|code| i32::try_from(code).ok());
                 let why = body.get_str("errmsg").unwrap_or("the upstream refused");
-                return Err(Fault::new(code.unwrap_or(known::INTERNAL_ERROR), why));
+                return Ok(Err(Fault::new(code.unwrap_or(known::INTERNAL_ERROR), why)));
             }
             let (cursor, collection) = take_page(body, &mut all)?;
             if cursor == 0 {
-                break;
+                return Ok(Ok(all));
             }
             if all.len() > most {
-                return Err(too_many(database, most));
+                return Ok(Err(too_many(database, most)));
             }
             command = rawdoc! { "getMore": cursor, "collection": collection, "$db": database };
         }
-        lease.release();
-        Ok(all)
     }
 
     /// Forgets the transaction of a session that has ended.

@@ -4,10 +4,12 @@ use twinport_rewriter::mongo::{self, Answer, Context, Relations, Rewrite, Sectio
 use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::{Command, document};
 
+use crate::catalogs::Asker;
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::request::{Request, documents};
 use crate::session::Session;
+use crate::transaction::Owner;
 
 /// The sections that commands have: each command one of them at most.
 const SECTIONS: [&str; 3] = ["documents", "updates", "deletes"];
@@ -102,17 +104,12 @@ async fn rewrite(
             other => other.map_err(|error| Fault::from(&error)),
         };
     };
-    let (wing, identity) = (&session.wing, session.known(request.command.name)?);
     let within = session.transaction(&request.command)?;
+    let asker = asker(session, request, within.as_ref())?;
     let unique_indexes = async |anew| {
-        wing.unique_indexes(
-            identity,
-            request.database,
-            collection,
-            within.as_ref(),
-            anew,
-        )
-        .await
+        let wing = &session.wing;
+        wing.unique_indexes(asker, request.database, collection, anew)
+            .await
     };
     let known = unique_indexes(false).await?;
     match carry_out(&known.indexes) {
@@ -125,24 +122,35 @@ async fn rewrite(
     }
 }
 
+fn asker<'a>(
+    session: &'a Session,
+    request: &Request<'_>,
+    within: Option<&'a (Owner, i64)>,
+) -> Result<Asker<'a>, Fault> {
+    let identity = session.known(request.command.name)?;
+    Ok(Asker { identity, within })
+}
+
 /// As [`rewrite`], where the settings don't know a relation: the database may tell of it.
 async fn related(
     session: &Session,
     request: &Request<'_>,
     found: &mongo::Request<'_>,
 ) -> Result<Rewrite, Fault> {
-    let (wing, identity) = (&session.wing, session.known(request.command.name)?);
+    let wing = &session.wing;
+    let within = session.transaction(&request.command)?;
+    let asker = asker(session, request, within.as_ref())?;
     let carry_out = |relations: &Relations| {
         found.rewrite(&Context {
             relations,
             unique_indexes: &[],
         })
     };
-    let kept = wing.relations(identity, request.database, false).await?;
+    let kept = wing.relations(asker, request.database, false).await?;
     match carry_out(&kept) {
         // It may have been told a moment ago.
         Err(error) if error.is_undefined_relation() => {
-            let read = wing.relations(identity, request.database, true).await?;
+            let read = wing.relations(asker, request.database, true).await?;
             carry_out(&read).map_err(|error| Fault::from(&error))
         }
         other => other.map_err(|error| Fault::from(&error)),

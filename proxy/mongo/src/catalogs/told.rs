@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use twinport_config::{Errors, Given, MODELS, Problem, registered};
-use twinport_core::sql::Identity;
 use twinport_rewriter::mongo::{Relations, Schemas};
 use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 
-use super::{FRESH, Listing, PAGE, followed};
+use super::{Asker, FRESH, Listing, PAGE, followed};
 use crate::fault::{Fault, known};
 use crate::wing::Wing;
 
@@ -150,13 +149,13 @@ impl Wing {
     /// who has not found one in what was kept.
     pub(crate) async fn relations(
         &self,
-        identity: &Identity,
+        asker: Asker<'_>,
         database: &str,
         anew: bool,
     ) -> Result<Arc<Relations>, Fault> {
         let shared = self.cluster().is_some();
         let place = Place {
-            user: (!shared).then(|| Arc::clone(&identity.user)),
+            user: (!shared).then(|| Arc::clone(&asker.identity.user)),
             database: database.to_owned(),
         };
         let slot = self.catalogs.told.slots.get_with(place, Arc::default);
@@ -164,27 +163,27 @@ impl Wing {
         if let Some(relations) = slot.younger(age) {
             return Ok(relations);
         }
-        let _one = slot.reading.lock().await;
+        // Who holds a connection can't wait for somebody who may be waiting for one.
+        let _one = match asker.within {
+            None => Some(slot.reading.lock().await),
+            Some(_) => None,
+        };
         if let Some(relations) = slot.younger(age) {
             return Ok(relations);
         }
         // Before the question is asked: a change in the meantime makes the answer stale.
         let changes = slot.changes.load(Ordering::Relaxed);
-        let relations = Arc::new(self.read_relations(identity, database).await?);
-        slot.keep(&relations, changes);
+        let relations = Arc::new(self.read_relations(asker, database).await?);
+        if self.may_keep(asker) {
+            slot.keep(&relations, changes);
+        }
         Ok(relations)
     }
 
-    async fn read_relations(
-        &self,
-        identity: &Identity,
-        database: &str,
-    ) -> Result<Relations, Fault> {
+    async fn read_relations(&self, asker: Asker<'_>, database: &str) -> Result<Relations, Fault> {
         let mut relations = self.current().relations.clone();
         let find = rawdoc! { "find": MODELS, "batchSize": PAGE };
-        let models = self
-            .list(identity, database, Listing::Documents, &find)
-            .await;
+        let models = self.list(asker, database, Listing::Documents, &find).await;
         let models = match models {
             Ok(models) => models,
             Err(fault) => {
@@ -206,7 +205,7 @@ impl Wing {
             "cursor": { "batchSize": PAGE },
         };
         let collections = self
-            .list(identity, database, Listing::Collections, &list)
+            .list(asker, database, Listing::Collections, &list)
             .await;
         let collections = match collections {
             Ok(collections) => collections,

@@ -133,6 +133,26 @@ impl Pins {
         }
     }
 
+    /// Takes out the connection that a transaction holds, until it is laid back; none if it holds none.
+    pub(super) fn lend(
+        &self,
+        (user, session): &Owner,
+        number: i64,
+    ) -> Option<(Arc<Server>, Lease)> {
+        let mut pins = self.pins.lock();
+        let pin = pins.get_mut(session).filter(|pin| pin.user == *user)?;
+        if pin.number != number || !matches!(pin.place, Place::On(..)) {
+            return None;
+        }
+        match std::mem::replace(&mut pin.place, Place::Taken) {
+            Place::On(server, lease) => Some((server, lease)),
+            other => {
+                pin.place = other;
+                None
+            }
+        }
+    }
+
     /// Notes where a transaction runs.
     pub(crate) fn stay(&self, (_, session): &Owner, number: i64, place: Place) {
         if let Some(pin) = self.pins.lock().get_mut(session)

@@ -127,12 +127,17 @@ fn outside(number: Result<i64, Fault>, name: &str) -> Result<i64, Fault> {
 }
 
 impl Session {
-    /// The transaction that a command goes on with, which has a connection of Postgres already.
+    /// The transaction that a command goes on with, which may hold a connection already.
     pub(crate) fn transaction(&self, command: &Command<'_>) -> Result<Option<(Owner, i64)>, Fault> {
-        let goes_on = command.in_transaction() && command.start_transaction != Some(true);
-        if !goes_on || self.wing.cluster().is_some() {
+        if !command.in_transaction() || command.start_transaction == Some(true) {
             return Ok(None);
         }
-        Ok(Some((self.owner(command)?, transaction::number(command)?)))
+        let owner = self.owner(command);
+        let part = owner.and_then(|owner| Ok((owner, transaction::number(command)?)));
+        if self.wing.cluster().is_some() {
+            // What is odd is for the server to judge.
+            return Ok(part.ok());
+        }
+        part.map(Some)
     }
 }
