@@ -66,6 +66,8 @@ struct Script {
     hosts: Vec<String>,
     /// More fields of `hello`.
     more: RawDocumentBuf,
+    /// The version of the set's configuration.
+    version: i32,
     /// Whether it has sessions.
     sessions: bool,
     handler: Handler,
@@ -102,6 +104,7 @@ impl Scripted {
             role,
             hosts: vec![place.to_string()],
             more: RawDocumentBuf::new(),
+            version: 1,
             sessions: true,
             handler: Box::new(|_| None),
             heard: Vec::new(),
@@ -148,6 +151,11 @@ impl Scripted {
     /// Adds fields to its `hello`.
     pub(crate) fn also_says(&self, more: RawDocumentBuf) {
         self.script().more = more;
+    }
+
+    /// Gives it a newer configuration.
+    pub(crate) fn has_configuration(&self, version: i32) {
+        self.script().version = version;
     }
 
     pub(crate) fn has_no_sessions(&self) {
@@ -347,7 +355,7 @@ fn hello(script: &Script, place: &str) -> RawDocumentBuf {
         Role::Primary(_) | Role::Secondary => {
             let hosts: RawArrayBuf = script.hosts.iter().map(String::as_str).collect();
             out.append(cstr!("setName"), "rs");
-            out.append(cstr!("setVersion"), 1);
+            out.append(cstr!("setVersion"), script.version);
             out.append(cstr!("hosts"), hosts);
             out.append(cstr!("me"), place);
             out.append(cstr!("secondary"), !writable);

@@ -1,5 +1,9 @@
 //! Replica sets: the primary, elections, read preferences; and several mongos.
 
+use std::time::SystemTime;
+
+use twinport_wire::mongo::bson::DateTime;
+
 use super::*;
 
 #[tokio::test]
@@ -126,6 +130,56 @@ async fn reads_go_where_they_want() -> Result<()> {
     assert_eq!(servers[0].heard("aggregate").len(), 1);
     let odd = client.ask(&reading("somewhere")).await?;
     assert_eq!(code(&odd), 9);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_staleness_counts_from_the_last_heartbeat() -> Result<()> {
+    let servers = Scripted::set(2).await?;
+    let written = |seconds_ago: u64| {
+        let at = SystemTime::now() - Duration::from_secs(seconds_ago);
+        rawdoc! { "lastWrite": { "lastWriteDate": DateTime::from_system_time(at) } }
+    };
+    servers[0].also_says(written(0));
+    servers[1].also_says(written(95));
+    let options = "heartbeatFrequencyMS=10000&serverSelectionTimeoutMS=300";
+    let front = Front::start(&servers, options).await?;
+    let mut client = front.client().await?;
+    let stale = |seconds: i32| {
+        let preference = rawdoc! { "mode": "secondary", "maxStalenessSeconds": seconds };
+        with(find(), &rawdoc! { "$readPreference": preference })
+    };
+    client.run(&stale(120)).await?;
+    // It may have fallen behind by another ten seconds.
+    assert_eq!(code(&client.ask(&stale(100)).await?), 133);
+    // So little can't be told.
+    let refused = client.ask(&stale(89)).await?;
+    assert_eq!(code(&refused), 160, "{refused:?}");
+    assert_eq!(refused.get_str("codeName")?, "MaxStalenessOutOfRange");
+    front.stop().await;
+    let front = Front::start(&servers, "heartbeatFrequencyMS=100000").await?;
+    let mut client = front.client().await?;
+    assert_eq!(code(&client.ask(&stale(109)).await?), 160);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn before_mongodb_6_a_newer_configuration_is_a_newer_primary() -> Result<()> {
+    let servers = Scripted::set(2).await?;
+    servers[0].also_says(rawdoc! { "maxWireVersion": 13 });
+    servers[1].also_says(rawdoc! { "maxWireVersion": 13 });
+    servers[0].become_a(Role::Primary(9));
+    let front = Front::start(&servers, "heartbeatFrequencyMS=500").await?;
+    let mut client = front.client().await?;
+    client.run(&insert()).await?;
+    // Its configuration is newer, though the number of its election is smaller.
+    servers[0].become_a(Role::Secondary);
+    servers[1].become_a(Role::Primary(1));
+    servers[1].has_configuration(2);
+    client.run(&insert()).await?;
+    assert_eq!(servers[1].heard("insert").len(), 1);
     front.stop().await;
     Ok(())
 }

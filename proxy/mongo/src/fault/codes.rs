@@ -84,6 +84,7 @@ pub(crate) mod known {
     pub(crate) const FAILED_TO_SATISFY_READ_PREFERENCE: i32 = 133;
     pub(crate) const CURSOR_IN_USE: i32 = 143;
     pub(crate) const EXCEEDED_MEMORY_LIMIT: i32 = 146;
+    pub(crate) const MAX_STALENESS_OUT_OF_RANGE: i32 = 160;
     pub(crate) const CLIENT_METADATA_CANNOT_BE_MUTATED: i32 = 186;
     pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
     pub(crate) const CURSOR_KILLED: i32 = 237;
@@ -161,6 +162,7 @@ const NAMES: &[(i32, &str)] = &[
     (143, "CursorInUse"),
     (146, "ExceededMemoryLimit"),
     (159, "DurationOverflow"),
+    (160, "MaxStalenessOutOfRange"),
     (165, "ViewDepthLimitExceeded"),
     (166, "CommandNotSupportedOnView"),
     (167, "OptionNotSupportedOnView"),

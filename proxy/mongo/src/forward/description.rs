@@ -61,11 +61,33 @@ pub(crate) struct Membership {
     pub(crate) term: Term,
 }
 
-/// Orders primaries: by election first, by configuration second.
+/// What orders primaries: the newest election, and the newest configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Term {
     election: Option<ObjectId>,
     version: Option<i64>,
+}
+
+/// From this wire version on (MongoDB 6.0) an election counts before a configuration.
+const BY_ELECTION: i32 = 17;
+
+impl Term {
+    /// What is the newest after a primary with this term was seen; `None` if it is a stale one.
+    pub(crate) fn followed_by(self, seen: Self, wire_version: i32) -> Option<Self> {
+        if wire_version >= BY_ELECTION {
+            return (seen >= self).then_some(seen);
+        }
+        let mut newest = self;
+        if let (Some(election), Some(version)) = (seen.election, seen.version) {
+            let known = self.version.zip(self.election);
+            if known.is_some_and(|known| known > (version, election)) {
+                return None;
+            }
+            newest.election = seen.election;
+        }
+        newest.version = newest.version.max(seen.version);
+        Some(newest)
+    }
 }
 
 impl Description {
@@ -224,14 +246,45 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_newer_election_goes_before_a_newer_configuration() {
-        let term = |election: Option<u8>, version| Term {
+    fn term(election: Option<u8>, version: Option<i64>) -> Term {
+        Term {
             election: election.map(|first| ObjectId::from_bytes([first; 12])),
             version,
-        };
-        assert!(term(Some(2), Some(1)) > term(Some(1), Some(9)));
-        assert!(term(Some(1), Some(2)) > term(Some(1), Some(1)));
-        assert!(term(Some(1), None) > term(None, Some(1)));
+        }
+    }
+
+    #[test]
+    fn a_newer_election_goes_before_a_newer_configuration() {
+        let taken = |before: Term, seen: Term| before.followed_by(seen, 17) == Some(seen);
+        assert!(taken(term(Some(1), Some(9)), term(Some(2), Some(1))));
+        assert!(!taken(term(Some(2), Some(1)), term(Some(1), Some(9))));
+        assert!(taken(term(Some(1), Some(1)), term(Some(1), Some(2))));
+        assert!(taken(term(Some(1), Some(1)), term(Some(1), Some(1))));
+        assert!(taken(term(None, Some(1)), term(Some(1), None)));
+        assert!(!taken(term(Some(1), None), term(None, Some(1))));
+    }
+
+    #[test]
+    fn before_mongodb_6_a_newer_configuration_goes_before_a_newer_election() {
+        let after = |before: Term, seen: Term| before.followed_by(seen, 16);
+        let newer = term(Some(1), Some(9));
+        assert_eq!(after(term(Some(2), Some(1)), newer), Some(newer));
+        assert_eq!(after(newer, term(Some(2), Some(1))), None);
+        assert_eq!(
+            after(newer, term(Some(2), Some(9))),
+            Some(term(Some(2), Some(9)))
+        );
+        assert_eq!(after(term(Some(2), Some(9)), newer), None);
+        // Who doesn't tell both is believed, and what it tells is remembered.
+        assert_eq!(after(newer, term(None, Some(3))), Some(newer));
+        assert_eq!(
+            after(newer, term(None, Some(10))),
+            Some(term(Some(1), Some(10)))
+        );
+        assert_eq!(after(newer, term(None, None)), Some(newer));
+        assert_eq!(
+            after(term(None, Some(9)), term(Some(1), Some(3))),
+            Some(newer)
+        );
     }
 }

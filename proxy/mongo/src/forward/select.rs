@@ -17,6 +17,12 @@ use super::server::Server;
 use super::topology::Topology;
 use crate::fault::{Fault, known};
 
+/// The least staleness that can be told from none, whatever the heartbeat.
+const LEAST_STALENESS: Duration = Duration::from_secs(90);
+
+/// How often an idle primary writes, so that its secondaries know how far they are.
+const IDLE_WRITE: Duration = Duration::from_secs(10);
+
 /// What a request needs of a server.
 #[derive(Clone, Debug)]
 pub(crate) enum Want {
@@ -43,6 +49,11 @@ impl Topology {
         loop {
             changes.mark_unchanged();
             let candidates = self.candidates();
+            if let Want::Readable(preference) = want
+                && !self.is_direct()
+            {
+                check_staleness(&candidates, preference, self.common.settings.heartbeat)?;
+            }
             if let Some(server) = self.choose(&candidates, want) {
                 return Ok(server);
             }
@@ -84,7 +95,12 @@ impl Topology {
             let known = |each: &&Candidate| each.description.kind != Kind::Unknown;
             return Some(Arc::clone(&candidates.iter().find(known)?.server));
         }
-        choose(candidates, want, self.common.settings.local_threshold)
+        let settings = &self.common.settings;
+        let pace = Pace {
+            threshold: settings.local_threshold,
+            heartbeat: settings.heartbeat,
+        };
+        choose(candidates, want, pace)
     }
 
     /// Whether the upstream is as [`Shape::Direct`] says: one server, whatever it is.
@@ -120,7 +136,40 @@ fn explained(want: &Want, candidates: &[Candidate]) -> String {
     format!("It needs {wanted}; {}", seen.join(", "))
 }
 
-fn choose(candidates: &[Candidate], want: &Want, threshold: Duration) -> Option<Arc<Server>> {
+/// How near is near, and how old what was seen may be.
+#[derive(Clone, Copy)]
+struct Pace {
+    threshold: Duration,
+    heartbeat: Duration,
+}
+
+/// Whether what is known of a replica set's members can tell a staleness as small as is asked for. Others see to it
+/// themselves.
+fn check_staleness(
+    candidates: &[Candidate],
+    preference: &ReadPreference,
+    heartbeat: Duration,
+) -> Result<(), Fault> {
+    let of_a_set = candidates.iter().any(|each| each.description.set.is_some());
+    let least = LEAST_STALENESS.max(heartbeat + IDLE_WRITE);
+    match preference.max_staleness {
+        Some(staleness) if of_a_set && staleness < least => Err(Fault::new(
+            known::MAX_STALENESS_OUT_OF_RANGE,
+            format_args!(
+                "maxStalenessSeconds is {}, and must be at least {}",
+                staleness.as_secs(),
+                least.as_secs_f64().ceil()
+            ),
+        )
+        .hint(format_args!(
+            "It is at least 90, and heartbeatFrequencyMS ({heartbeat:?} in mongo.upstream) and 10 seconds together"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn choose(candidates: &[Candidate], want: &Want, pace: Pace) -> Option<Arc<Server>> {
+    let threshold = pace.threshold;
     let of = |kinds: &[Kind]| -> Vec<&Candidate> {
         let fitting = |each: &&Candidate| kinds.contains(&each.description.kind);
         candidates.iter().filter(fitting).collect()
@@ -135,7 +184,7 @@ fn choose(candidates: &[Candidate], want: &Want, threshold: Duration) -> Option<
         return near(primary(), threshold);
     };
     let fitting = |from: Vec<&'_ Candidate>| {
-        let fresh = fresh_enough(from, candidates, preference.max_staleness);
+        let fresh = fresh_enough(from, candidates, preference.max_staleness, pace.heartbeat);
         near(tagged(fresh, &preference.tags), threshold)
     };
     let secondary = || fitting(of(&[Kind::Secondary]));
@@ -173,11 +222,13 @@ fn tagged<'a>(
     Vec::new()
 }
 
-/// Those that are not too far behind the primary, or behind the furthest secondary if there is none.
+/// Those that are not too far behind the primary, or behind the furthest secondary if there is none. Until it is
+/// asked again a server may fall behind by another heartbeat.
 fn fresh_enough<'a>(
     from: Vec<&'a Candidate>,
     all: &[Candidate],
     bound: Option<Duration>,
+    heartbeat: Duration,
 ) -> Vec<&'a Candidate> {
     let Some(bound) = bound else {
         return from;
@@ -188,6 +239,7 @@ fn fresh_enough<'a>(
         .and_then(|each| each.description.last_write);
     let newest = all
         .iter()
+        .filter(|each| each.description.kind == Kind::Secondary)
         .filter_map(|each| Some(each.description.last_write?.0.timestamp_millis()))
         .max();
     let behind = |each: &Candidate| {
@@ -199,9 +251,10 @@ fn fresh_enough<'a>(
             }
             None => newest? - wrote,
         };
-        u64::try_from(millis).ok().or(Some(0))
+        let heartbeat = i64::try_from(heartbeat.as_millis()).unwrap_or(i64::MAX);
+        Some(millis.saturating_add(heartbeat))
     };
-    let bound = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
+    let bound = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
     from.into_iter()
         .filter(|each| {
             each.description.kind == Kind::Primary || behind(each).is_none_or(|lag| lag <= bound)

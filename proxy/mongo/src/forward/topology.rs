@@ -37,7 +37,7 @@ pub(crate) struct Topology {
 #[derive(Default)]
 struct State {
     servers: BTreeMap<HostPort, Watched>,
-    /// The newest primary that was ever seen.
+    /// The newest of all primaries that were ever seen.
     term: Option<Term>,
     /// The replica set's name, once it is known.
     set: Option<String>,
@@ -228,10 +228,11 @@ fn judge(state: &mut State, place: &HostPort, seen: &Description) -> Verdict {
         None => state.set = Some(set.name.clone()),
     }
     if seen.kind == Kind::Primary {
-        if state.term.is_some_and(|newest| set.term < newest) {
+        let newest = state.term.unwrap_or_default();
+        let Some(newest) = newest.followed_by(set.term, seen.limits.max_wire_version) else {
             return Verdict::Distrust("a newer primary was seen".to_owned());
-        }
-        state.term = Some(set.term);
+        };
+        state.term = Some(newest);
         return Verdict::Members(set.clone());
     }
     if state.term.is_none() && !set.members.is_empty() {
