@@ -144,12 +144,12 @@ async fn an_include_in_a_transaction_takes_no_second_connection() -> Result<()> 
     for byte in [1, 2] {
         let mut client = scene.client().await?;
         let first = insert(&format!("of {byte}"));
-        client.run(&within(first, byte, true)).await?;
+        client.run(&begins(first, byte, 1)).await?;
         clients.push((byte, client));
     }
     for (byte, client) in &mut clients {
-        let find = rawdoc! { "find": "books", "comment": "@include(author)" };
-        let answer = client.run(&within(find, *byte, false)).await?;
+        let find = rawdoc! { "find": "books", "comment": "@include(author)", "$db": "test" };
+        let answer = client.run(&goes_on(find, *byte, 1)).await?;
         let found = page(&answer)?;
         let author = found
             .first()
@@ -157,14 +157,12 @@ async fn an_include_in_a_transaction_takes_no_second_connection() -> Result<()> 
         let id = author.and_then(|author| author.get_i32("_id").ok());
         assert_eq!(id, Some(7), "{answer:?}");
         // A relation that isn't there costs the transaction nothing.
-        let find = rawdoc! { "find": "books", "comment": "@include(publisher)" };
-        let refused = client.ask(&within(find, *byte, false)).await?;
+        let find = rawdoc! { "find": "books", "comment": "@include(publisher)", "$db": "test" };
+        let refused = client.ask(&goes_on(find, *byte, 1)).await?;
         assert_ne!(code(&refused), 0, "{refused:?}");
-        let commit = within(rawdoc! { "commitTransaction": 1 }, *byte, false);
-        client.run(&commit).await?;
+        client.run(&commit(*byte, 1)).await?;
     }
-    let count = rawdoc! { "count": "c", "query": {}, "$db": "test" };
-    assert_eq!(client.run(&count).await?.get_i32("n")?, 3);
+    assert_eq!(scene.count("c").await?, 3);
     scene.stop().await;
     Ok(())
 }

@@ -19,6 +19,8 @@ use super::support::{code, cursor_of, labels, session};
 mod balanced;
 #[path = "forwarding/changes.rs"]
 mod changes;
+#[path = "forwarding/cursors.rs"]
+mod cursors;
 #[path = "forwarding/login.rs"]
 mod login;
 #[path = "forwarding/lost.rs"]

@@ -124,6 +124,12 @@ impl Cluster {
         seen.ok_or_else(|| Fault::new(known::HOST_UNREACHABLE, "the upstream is gone again"))
     }
 
+    /// Whether clients were told of sessions.
+    pub(crate) fn promises_sessions(&self) -> bool {
+        let told = *self.limits.lock();
+        told.is_none_or(|limits| limits.session_minutes.is_some())
+    }
+
     /// What all servers that are there can do.
     async fn seen_limits(&self) -> Option<Limits> {
         let mut all: Option<Limits> = None;

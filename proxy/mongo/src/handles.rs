@@ -1,6 +1,6 @@
 //! Cursors: what the client's numbers stand for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,13 @@ use twinport_wire::mongo::bson::RawDocument;
 use crate::fault::{Fault, known};
 use crate::forward::Remote;
 use crate::transaction::Owner;
+
+/// How long a session lives that nobody uses, and with it the cursors that may wait for as long as they like.
+pub(crate) const SESSION: Duration = Duration::from_secs(30 * 60);
+
+/// A user may open cursors while it has fewer than this many times those that are still free. One alone so has nine
+/// tenths at most, and those who come later find room.
+const SHARE: usize = 9;
 
 /// An open cursor.
 pub(crate) struct Cursor {
@@ -32,7 +39,7 @@ pub(crate) struct Cursor {
     pub(crate) namespace: String,
     /// Where it stands.
     pub(crate) standing: Standing,
-    /// It may wait for as long as it likes.
+    /// It may wait for as long as its session lives.
     pub(crate) patient: bool,
 }
 
@@ -49,10 +56,13 @@ pub(crate) enum Standing {
 }
 
 impl Cursor {
+    fn owner(&self) -> Option<Owner> {
+        Some((Arc::clone(&self.identity.user), self.session?))
+    }
+
     /// Its transaction, if it was opened in one.
     fn transaction(&self) -> Option<(Owner, i64)> {
-        let owner = (Arc::clone(&self.identity.user), self.session?);
-        Some((owner, self.transaction?))
+        Some((self.owner()?, self.transaction?))
     }
 
     /// Whether the database keeps something of it that has to be thrown away.
@@ -73,6 +83,23 @@ enum Place {
     Doomed(Arc<str>),
 }
 
+impl Place {
+    fn user(&self) -> &str {
+        match self {
+            Self::Waiting(cursor, _) => &cursor.identity.user,
+            Self::Busy(user, _) | Self::Doomed(user) => user,
+        }
+    }
+
+    /// The cursor, if it waits and may do so for as long as it likes.
+    fn patient(&self) -> Option<&Cursor> {
+        match self {
+            Self::Waiting(cursor, _) if cursor.patient => Some(cursor),
+            _ => None,
+        }
+    }
+}
+
 /// What became of a cursor that is to be killed.
 pub(crate) enum Killed {
     /// Nobody had it; it is to be closed.
@@ -89,6 +116,19 @@ pub(crate) struct Cursors {
     places: Mutex<HashMap<i64, Place>>,
     /// Killed while a getMore had them, and now free to be closed.
     doomed: Mutex<Vec<Cursor>>,
+    /// The sessions that patient cursors belong to, and when they were last used.
+    sessions: Mutex<HashMap<Owner, Instant>>,
+}
+
+/// How a client that is gone may come back to its cursors by another connection.
+#[derive(Clone, Copy)]
+pub(crate) enum Back {
+    /// A balancer might lead it elsewhere.
+    Never,
+    /// By naming its session.
+    BySession,
+    /// There are no sessions to be named. What times out is kept for it until then.
+    Anyhow,
 }
 
 /// A cursor while a getMore has it; dropped, it is gone.
@@ -104,14 +144,19 @@ impl Cursors {
     pub(crate) fn keep(&self, cursor: Cursor, most: usize) -> Result<(), (Box<Cursor>, Fault)> {
         let mut places = self.places.lock();
         let cursor = Box::new(cursor);
-        if places.len() >= most {
+        if !has_room(&places, &cursor.identity.user, most) {
+            let own = count_of(&places, &cursor.identity.user);
             let fault = Fault::new(
                 known::EXCEEDED_MEMORY_LIMIT,
-                format_args!("too many cursors: {most} are open"),
+                format_args!(
+                    "too many cursors: {} of {most} are open, {own} of them this user's",
+                    places.len()
+                ),
             )
             .hint("Read cursors to their end or close them, or raise mongo.max_cursors");
             return Err((cursor, fault));
         }
+        self.note(&cursor);
         places.insert(cursor.id, Place::Waiting(cursor, Instant::now()));
         Ok(())
     }
@@ -135,9 +180,19 @@ impl Cursors {
         id
     }
 
-    /// Whether no more can be kept.
-    pub(crate) fn is_full(&self, most: usize) -> bool {
-        self.places.lock().len() >= most
+    /// Whether this user may open no more.
+    pub(crate) fn is_full(&self, user: &str, most: usize) -> bool {
+        !has_room(&self.places.lock(), user, most)
+    }
+
+    /// Notes that a session is used: it lives on, and so do its cursors.
+    pub(crate) fn used(&self, user: &Arc<str>, session: [u8; 16]) {
+        let mut sessions = self.sessions.lock();
+        if !sessions.is_empty()
+            && let Some(last) = sessions.get_mut(&(Arc::clone(user), session))
+        {
+            *last = Instant::now();
+        }
     }
 
     /// Takes a cursor for a getMore.
@@ -200,7 +255,17 @@ impl Cursors {
             places.remove(&id);
             self.doomed.lock().push(*cursor);
         } else {
+            self.note(&cursor);
             places.insert(id, Place::Waiting(cursor, Instant::now()));
+        }
+    }
+
+    /// Notes the session of a patient cursor, which is used now.
+    fn note(&self, cursor: &Cursor) {
+        if cursor.patient
+            && let Some(owner) = cursor.owner()
+        {
+            self.sessions.lock().insert(owner, Instant::now());
         }
     }
 
@@ -209,13 +274,38 @@ impl Cursors {
         std::mem::take(&mut *self.doomed.lock())
     }
 
-    /// Takes away those that nobody has asked for `bound`.
-    pub(crate) fn expire(&self, bound: Duration) -> Vec<Cursor> {
-        self.take_if(|cursor, since| !cursor.patient && since.elapsed() > bound)
+    /// Takes away those that nobody has asked for `bound`, and those whose session nobody has used for `session`.
+    pub(crate) fn expire(&self, bound: Option<Duration>, session: Duration) -> Vec<Cursor> {
+        let ended = self.ended(session);
+        self.prune();
+        self.take_if(|cursor, since| match cursor.owner() {
+            Some(owner) if cursor.patient => ended.contains(&owner),
+            _ => !cursor.patient && bound.is_some_and(|bound| since.elapsed() > bound),
+        })
+    }
+
+    /// Forgets sessions that have no patient cursor any more. One whose cursor a getMore has is noted after that.
+    fn prune(&self) {
+        let places = self.places.lock();
+        let mut sessions = self.sessions.lock();
+        if sessions.len() > places.len() {
+            let waiting = places.values().filter_map(Place::patient);
+            let open: HashSet<Owner> = waiting.filter_map(Cursor::owner).collect();
+            sessions.retain(|owner, _| open.contains(owner));
+        }
+    }
+
+    /// The sessions with patient cursors that nobody has used for so long; they are forgotten.
+    fn ended(&self, bound: Duration) -> Vec<Owner> {
+        let mut sessions = self.sessions.lock();
+        let ended = sessions.extract_if(|_, last| last.elapsed() > bound);
+        ended.map(|(owner, _)| owner).collect()
     }
 
     /// Takes away those of a session.
-    pub(crate) fn of_session(&self, (user, session): &Owner) -> Vec<Cursor> {
+    pub(crate) fn of_session(&self, owner: &Owner) -> Vec<Cursor> {
+        self.sessions.lock().remove(owner);
+        let (user, session) = owner;
         self.take_if(|cursor, _| cursor.session == Some(*session) && cursor.identity.user == *user)
     }
 
@@ -249,10 +339,14 @@ impl Cursors {
         })
     }
 
-    /// Takes away those of a client that is gone. Who has a session may come back by another connection, unless
-    /// a balancer might lead it elsewhere.
-    pub(crate) fn of_client(&self, client: i32, balanced: bool) -> Vec<Cursor> {
-        let lost = |cursor: &Cursor| balanced || cursor.session.is_none();
+    /// Takes away those of a client that is gone for good, or that may come back by another connection: then its
+    /// sessions' stay.
+    pub(crate) fn of_client(&self, client: i32, back: Back) -> Vec<Cursor> {
+        let lost = |cursor: &Cursor| match back {
+            Back::Never => true,
+            Back::BySession => cursor.session.is_none(),
+            Back::Anyhow => cursor.session.is_none() && cursor.patient,
+        };
         self.take_if(|cursor, _| cursor.client == client && lost(cursor))
     }
 
@@ -286,6 +380,7 @@ impl Cursors {
     /// Closes all.
     pub(crate) fn clear(&self) {
         self.places.lock().clear();
+        self.sessions.lock().clear();
     }
 }
 
@@ -326,6 +421,18 @@ impl Drop for Borrowed {
     }
 }
 
+/// Whether a user may open one more of `most`.
+fn has_room(places: &HashMap<i64, Place>, user: &str, most: usize) -> bool {
+    let free = most.saturating_sub(places.len());
+    let share = free.saturating_mul(SHARE);
+    // Mostly nobody has to count.
+    places.len() < share || count_of(places, user) < share
+}
+
+fn count_of(places: &HashMap<i64, Place>, user: &str) -> usize {
+    places.values().filter(|place| place.user() == user).count()
+}
+
 fn shown(id: i64, place: &Place) -> view::Cursor {
     match place {
         Place::Waiting(cursor, since) => view::Cursor {
@@ -361,3 +468,6 @@ fn not_found(id: i64) -> Fault {
         format_args!("cursor id {id} not found"),
     )
 }
+
+#[cfg(test)]
+mod tests;

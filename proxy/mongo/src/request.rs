@@ -152,7 +152,10 @@ impl Session {
         let wing = &self.wing;
         way.compressor.is_none()
             && !wing.fail_points.armed()
-            && !wing.cursors.is_full(wing.current().mongo.max_cursors)
+            && !self.identity().is_some_and(|identity| {
+                let most = wing.current().mongo.max_cursors;
+                wing.cursors.is_full(&identity.user, most)
+            })
     }
 
     /// Handles a message, or one that has begun and whose rest follows.
@@ -236,6 +239,7 @@ impl Session {
 
     /// The stages after the test's.
     async fn serve(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        self.note_use(&request.command);
         let outcome = self.directed(entry, request).await;
         let catalogs = &self.wing.catalogs;
         catalogs.observe(&request.command, request.database);

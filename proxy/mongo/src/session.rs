@@ -14,6 +14,8 @@ use twinport_wire::mongo::message::opening::Opening;
 
 use crate::auth::Exchange;
 use crate::fault::Fault;
+use crate::forward::Cluster;
+use crate::handles::Back;
 use crate::login;
 use crate::reply::Answer;
 use crate::request::{self, Rest};
@@ -126,8 +128,20 @@ impl Session {
                 cluster.abandon(self.number);
             }
         }
-        let left = self.wing.cursors.of_client(self.number, self.balanced);
+        let left = self.wing.cursors.of_client(self.number, self.back());
         self.wing.dismiss(left);
+    }
+
+    /// How the client may come back.
+    fn back(&self) -> Back {
+        let sessions = |cluster: Arc<Cluster>| cluster.promises_sessions();
+        if self.balanced {
+            Back::Never
+        } else if self.wing.cluster().is_none_or(sessions) {
+            Back::BySession
+        } else {
+            Back::Anyhow
+        }
     }
 
     /// Runs what a client that is gone has sent before and wants no answer to.

@@ -21,7 +21,7 @@ use crate::auth::{Keyring, Policy};
 use crate::catalogs::{self, Catalogs};
 use crate::failpoint::FailPoints;
 use crate::forward::Cluster;
-use crate::handles::Cursors;
+use crate::handles::{Cursors, SESSION};
 use crate::handshake::Gate;
 use crate::login;
 use crate::points::Points;
@@ -260,10 +260,8 @@ async fn upkeep(wing: std::sync::Weak<Wing>) {
             return;
         };
         let current = wing.current();
-        if let Some(bound) = current.mongo.cursor_timeout {
-            let late = wing.cursors.expire(bound);
-            wing.dismiss(late);
-        }
+        let bound = current.mongo.cursor_timeout;
+        wing.dismiss(wing.cursors.expire(bound, SESSION));
         wing.dismiss(wing.cursors.doomed());
         let idle = current.mongo.idle_transaction_timeout;
         wing.transactions.expire(idle);

@@ -165,7 +165,8 @@ async fn a_get_more_that_waits_ends_when_its_cursor_is_killed() -> Result<()> {
         "lsid": session(1), "$db": "test",
     };
     let open = cursor_of(&client.run(&watch).await?)?;
-    client.send(&more(open)).await?;
+    let more = with(more(open), &rawdoc! { "lsid": session(1) });
+    client.send(&more).await?;
     servers[0].hears("getMore").await?;
     let kill = rawdoc! { "killCursors": "books", "cursors": [open], "$db": "test" };
     other.run(&kill).await?;

@@ -164,16 +164,43 @@ pub(crate) fn check(
             ),
         ));
     }
-    if cursor.transaction != within {
-        return Err(Fault::new(
+    let session = request.command.session();
+    let session = session.map_err(|error| Fault::protocol(&error))?;
+    let (id, cannot) = (cursor.id, "Cannot run getMore on cursor");
+    // The codes are those of MongoDB's servers.
+    match (session, cursor.session) {
+        (Some(_), None) => Err(Fault::new(
+            50_736,
+            format_args!("{cannot} {id}, which was not created in a session, in a session"),
+        )),
+        (None, Some(_)) => Err(Fault::new(
+            50_737,
+            format_args!("{cannot} {id}, which was created in a session, without an lsid"),
+        )),
+        (Some(asks), Some(has)) if asks != has => Err(Fault::new(
             50_738,
-            format_args!(
-                "cursor id {} belongs to another transaction, or to none",
-                cursor.id
-            ),
-        ));
+            format_args!("{cannot} {id}, which was created in another session"),
+        )),
+        _ => match (within, cursor.transaction) {
+            (Some(_), None) => Err(Fault::new(
+                50_739,
+                format_args!(
+                    "{cannot} {id}, which was not created in a transaction, in a transaction"
+                ),
+            )),
+            (None, Some(_)) => Err(Fault::new(
+                50_740,
+                format_args!(
+                    "{cannot} {id}, which was created in a transaction, without a txnNumber"
+                ),
+            )),
+            (asks, has) if asks != has => Err(Fault::new(
+                50_741,
+                format_args!("{cannot} {id}, which was created in another transaction"),
+            )),
+            _ => Ok(()),
+        },
     }
-    Ok(())
 }
 
 /// Why there is no next page.

@@ -127,6 +127,22 @@ fn outside(number: Result<i64, Fault>, name: &str) -> Result<i64, Fault> {
 }
 
 impl Session {
+    /// Keeps the sessions alive that a command uses.
+    pub(super) fn note_use(&self, command: &Command<'_>) {
+        let Some(identity) = self.identity() else {
+            return;
+        };
+        let cursors = &self.wing.cursors;
+        if let Ok(Some(session)) = command.session() {
+            cursors.used(&identity.user, session);
+        }
+        if let ("refreshSessions", RawBsonRef::Array(list)) = (command.name, command.value) {
+            for session in list.into_iter().flatten().filter_map(id) {
+                cursors.used(&identity.user, session);
+            }
+        }
+    }
+
     /// The transaction that a command goes on with, which may hold a connection already.
     pub(crate) fn transaction(&self, command: &Command<'_>) -> Result<Option<(Owner, i64)>, Fault> {
         if !command.in_transaction() || command.start_transaction == Some(true) {
