@@ -1,7 +1,7 @@
 //! What becomes of an annotated command: directives in `comment` are found here and answered or rewritten.
 
 use twinport_rewriter::mongo::{self, Answer, Context, Relations, Rewrite, Sections, Sequence};
-use twinport_wire::mongo::bson::{RawDocument, RawDocumentBuf};
+use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::{Command, document};
 
 use crate::catalogs::Asker;
@@ -22,6 +22,12 @@ pub(crate) async fn directives(
     let command = &request.command;
     // An `explain` may have its comment inside.
     if command.comment.is_none() && command.name != "explain" {
+        return Ok(None);
+    }
+    if let Some(RawBsonRef::String(comment)) = command.comment
+        && command.name != "explain"
+        && !comment.contains('@')
+    {
         return Ok(None);
     }
     if let (Some(message), Some(_)) = (&request.message, session.wing.cluster()) {

@@ -80,7 +80,7 @@ pub(super) fn write(request: &Request<'_>) -> Result<Option<Fault>, Fault> {
         return Ok(None);
     };
     let ends = matches!(command.name, "commitTransaction" | "abortTransaction");
-    if command.in_transaction() && !ends {
+    if command.in_transaction() && !ends && !concern.is_empty() {
         return Err(Fault::new(
             known::INVALID_OPTIONS,
             "writeConcern is not allowed within a multi-statement transaction",
