@@ -214,7 +214,9 @@ async fn who_can_not_be_served_is_told_after_its_request() -> Result<()> {
     drop(servers);
     for _ in 0..2 {
         client.write(&large(&into("books"), 0)).await?;
-        assert_eq!(code(&client.read().await?), 6);
+        // As it was lost, or as there is none to be found in time.
+        let refused = client.read().await?;
+        assert!(matches!(code(&refused), 6 | 133), "{refused:?}");
     }
     let again = Scripted::at(place, Role::Standalone).await?;
     client.write(&large(&into("books"), 0)).await?;
