@@ -152,7 +152,6 @@ const PYMONGO_ON_JAVA: &[Lacking] = &[
         "mongo-java-server hangs up after a write that wants no answer",
     ),
     Fails("include_to_many", OLD_LOOKUP),
-    Fails("include_to_one", "mongo-java-server has no stage $set"),
 ];
 
 const NODE_ON_JAVA: &[Lacking] = &[

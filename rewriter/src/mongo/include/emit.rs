@@ -57,7 +57,9 @@ pub(super) fn stages(
             RawBson::Array(RawArrayBuf::new()),
         ),
         false => {
-            let first = rawdoc! { "$ifNull": [{ "$first": format!("${name}") }, RawBson::Null] };
+            // `$first` as an operator is younger.
+            let first = rawdoc! { "$arrayElemAt": [format!("${name}"), 0] };
+            let first = rawdoc! { "$ifNull": [first, RawBson::Null] };
             (RawBson::Document(first), RawBson::Null)
         }
     };
