@@ -5,6 +5,8 @@
 mod apart;
 #[path = "pooling/batch.rs"]
 mod batch;
+#[path = "pooling/fates.rs"]
+mod fates;
 #[path = "pooling/flow.rs"]
 mod flow;
 #[path = "pooling/handles.rs"]
@@ -17,9 +19,13 @@ mod names;
 mod pair;
 #[path = "pooling/raw.rs"]
 mod raw;
+#[path = "pooling/reread.rs"]
+mod reread;
 #[path = "pooling/support.rs"]
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod support;
+#[path = "pooling/tongues.rs"]
+mod tongues;
 #[path = "pooling/unasked.rs"]
 mod unasked;
 

@@ -69,6 +69,18 @@ pub(crate) fn executed(text: &[u8], effects: Effects) -> Option<Execute> {
     })
 }
 
+/// The name that a text prepares a statement by; `None` if the text is anything else.
+pub(crate) fn prepared(text: &[u8], effects: Effects) -> Option<Vec<u8>> {
+    if !effects.contains(Effects::STATE) || effects.contains(Effects::SEVERAL) {
+        return None;
+    }
+    let mut words = Words::of(text)?;
+    if !words.keyword()?.eq_ignore_ascii_case("prepare") {
+        return None;
+    }
+    words.name().map(|(name, _)| name)
+}
+
 /// The statements that a `DEALLOCATE` names; `None` if the text is anything else.
 pub(crate) fn deallocated(text: &[u8], effects: Effects) -> Option<Local> {
     if !effects.contains(Effects::DEALLOCATE) || effects.contains(Effects::SEVERAL) {
@@ -257,6 +269,17 @@ mod tests {
         };
         assert!(explained("EXPLAIN (FORMAT json) EXECUTE s1"));
         assert!(!explained("/* explain */ EXECUTE s1"));
+    }
+
+    #[test]
+    fn prepare_names_a_statement() {
+        let of = |text: &str| prepared(text.as_bytes(), Effects::STATE);
+        assert_eq!(of("PREPARE _TP1 AS SELECT 1"), Some(b"_tp1".to_vec()));
+        assert_eq!(
+            of("/* x */ prepare \"A\"(int) AS SELECT 1"),
+            Some(b"A".to_vec())
+        );
+        assert_eq!(of("LISTEN prepare"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use twinport_wire::pg::frontend;
 
 use crate::left::{ASKED, bound_values};
 use crate::parameters::Reported;
-use crate::session::Session;
+use crate::session::{Held, Session};
 use crate::statement::Statement;
 
 /// For statements of our own.
@@ -20,6 +20,15 @@ static UNKNOWN: LazyLock<Names> = LazyLock::new(Names::default);
 const LARGE_OBJECTS: [u32; 13] = [
     715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170,
 ];
+
+/// Whether a text is a `CLOSE`, without a comment before it.
+fn begins_with_close(text: &[u8]) -> bool {
+    let (verb, _) = text
+        .trim_ascii_start()
+        .split_at_checked(5)
+        .unwrap_or_default();
+    verb.eq_ignore_ascii_case(b"close")
+}
 
 impl Session {
     /// Whether a message has to wait until it is known which functions leave something behind.
@@ -47,9 +56,25 @@ impl Session {
             return self.scan(text, &TRUSTING);
         }
         match backend.catalog.learned().known() {
-            Some(known) => self.scan(text, &known.names),
+            Some(known) => self.here(text, self.scan(text, &known.names)),
             None => self.scan(text, &UNKNOWN) | Effects::ANYTHING,
         }
+    }
+
+    /// A judgement by what is known, as it holds at this point of the session.
+    fn here(&self, text: &[u8], effects: Effects) -> Effects {
+        let has_made = |held: &Held| held.effects.contains(Effects::DDL);
+        // What the client has just made itself is not known yet, and may stand behind any name.
+        if self.held.as_ref().is_some_and(has_made)
+            || effects.contains(Effects::DDL | Effects::SEVERAL)
+        {
+            return effects | Effects::ANYTHING;
+        }
+        // To close a cursor takes state, and there is none.
+        if effects == Effects::STATE && begins_with_close(text) && !self.has_state() {
+            return Effects::NONE;
+        }
+        effects
     }
 
     fn scan(&self, text: &[u8], names: &Names) -> Effects {
@@ -80,6 +105,13 @@ impl Session {
 
     /// What a prepared statement may leave behind: its functions may be others than when it was prepared.
     pub(crate) fn effects_of(&self, statement: &Statement) -> Effects {
+        let plan = &statement.plan;
+        let executed = plan.executes.as_ref();
+        let inner = executed.map_or(Effects::NONE, |inner| self.judged(&inner.statement));
+        self.here(&plan.text, inner | self.judged(statement))
+    }
+
+    fn judged(&self, statement: &Statement) -> Effects {
         let plan = &statement.plan;
         let backend = self.pool.connector();
         if backend.is_control() {

@@ -5,20 +5,23 @@
 
 use twinport_rewriter::scan::{CustomNames, Effects, custom_names, is_custom_name};
 
-use crate::parameters::{Overrides, push_literal};
+use crate::parameters::Overrides;
 use crate::pin::Pinned;
+use crate::reply::{Fate, Last};
 use crate::session::Held;
+use crate::spelling::{Spelling, unhex};
 use crate::transaction::bounded;
 use crate::upstream::{ExchangeError, Row};
 
-/// What of the session's settings differs from what it began with.
-const SETTINGS: &str = "SELECT 's', name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+/// Where it is told what of the session's settings differs from what it began with.
+const CHANGED: &str = " FROM pg_catalog.pg_settings \
      WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL \
      (ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable']) \
-     UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role') \
-     WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
-     UNION ALL SELECT 's', 'session_authorization', session_user::pg_catalog.text \
-     WHERE session_user::pg_catalog.text OPERATOR(pg_catalog.<>) ";
+     UNION ALL SELECT 's', 'role', ";
+
+/// And the role.
+const ROLE: &str = " WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
+     UNION ALL SELECT 's', 'session_authorization', ";
 
 /// What the session holds that can't be moved to another connection.
 const STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
@@ -39,10 +42,6 @@ const STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
      UNION ALL SELECT 'p', 'replication slot', NULL \
      WHERE EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() \
      WHERE temporary AND active_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())";
-
-/// How long the session lets its statements run, before that is put aside.
-const TIMEOUT: &str =
-    "SELECT 's', 'statement_timeout', pg_catalog.current_setting('statement_timeout')";
 
 /// How often a question is asked again that fell to the session's own `statement_timeout`: even to put that aside
 /// takes a moment, which is long where the server is busy.
@@ -68,6 +67,8 @@ pub(crate) struct LookBack {
     kept: Effects,
     /// What was said with a setting whose name is computed, in lower case: it may name one all the same.
     said: Vec<u8>,
+    /// Whether the last text ends with `RESET ALL`.
+    resets_all: bool,
 }
 
 /// So much of it is kept, in bytes.
@@ -82,6 +83,7 @@ impl LookBack {
         if effects.contains(Effects::UNTOLD) {
             self.note_said(text);
         }
+        self.resets_all = ends_with_reset_all(text);
         let CustomNames { names, more } = custom_names(text);
         self.more |= more;
         for name in names {
@@ -99,6 +101,8 @@ impl LookBack {
         {
             self.note_name(name.to_ascii_lowercase());
         }
+        // Names may have any signs beyond ASCII.
+        self.more |= value.contains(&b'.') && !value.is_ascii();
     }
 
     /// Notes that something may have been named that was not looked at.
@@ -147,29 +151,38 @@ pub(crate) struct Left {
 }
 
 impl Held {
-    /// Asks the server what was left; `known` are names of custom settings that may have been set unseen.
+    /// Asks the server what was left; `known` are names of custom settings that may have been set unseen, `fate` is what
+    /// became of the session's statements.
     pub(crate) async fn look_back(
         &mut self,
         effects: Effects,
         wanted: &Overrides,
         known: &[String],
         user: &str,
-        discarded: bool,
+        fate: Fate,
     ) -> Result<Left, ExchangeError> {
+        let spelling = self.upstream.reported.spelling();
         let was_unclear = self.upstream.settings.is_unclear();
         let noted = std::mem::take(&mut self.look_back);
+        let discarded = fate.last == Last::DiscardAll;
+        let is_taken_back = discarded || (fate.last == Last::Reset && noted.resets_all);
         let mut kept = noted.kept | effects;
-        if discarded {
+        if !fate.lasted {
+            // What was set has gone with its transaction.
+            kept = noted.kept | effects.without(Effects::UNTOLD);
+        }
+        if is_taken_back {
             kept = kept.without(Effects::UNTOLD);
         }
         let sql = {
             let carried = self.upstream.settings.custom_names();
             let carried = carried.chain(wanted.custom_names());
             let names = noted.names.iter().chain(known).map(String::as_str);
-            question(user, names.chain(carried))
+            question(spelling, user, names.chain(carried))
         };
-        let rows = match self.ask(&sql).await {
-            Ok(rows) => rows,
+        let answer = self.ask(&sql, spelling).await.and_then(answers);
+        let (settings, mut reasons) = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 self.look_back = noted;
                 self.look_back.kept = kept;
@@ -179,11 +192,10 @@ impl Held {
         let told = |name: &str, value: &str| {
             noted.tells(name) || (!value.is_empty() && known.iter().any(|known| known == name))
         };
-        let (settings, mut reasons) = answers(rows);
         if effects.contains(Effects::UNTOLD)
             && settings.iter().any(|(name, value)| told(name, value))
         {
-            kept = noted.kept | effects.only(KEPT);
+            kept = kept.without(Effects::UNTOLD) | noted.kept.only(kept);
         }
         // A custom setting that was ever set on the connection is there for good, and empty.
         let settings = settings.into_iter().filter(|(name, value)| {
@@ -202,7 +214,12 @@ impl Held {
         }
         self.look_back.kept = kept.only(KEPT | Effects::UNTOLD);
         let unknown = effects.intersects(Effects::OPAQUE | Effects::UNTOLD) || noted.more;
-        let on_connection = if unknown || (was_unclear && !discarded) {
+        if reasons.iter().any(|reason| reason == SQL_PREPARE) {
+            // Its text was read once, and may be run again.
+            self.look_back.more = noted.more;
+            self.look_back.names = noted.names;
+        }
+        let on_connection = if (unknown || was_unclear) && !discarded {
             settings.clone().made_unclear()
         } else {
             settings.clone()
@@ -221,14 +238,17 @@ impl Held {
     }
 
     /// Asks. If the session has left so short a `statement_timeout` that the question falls to it, asks without one.
-    async fn ask(&mut self, sql: &str) -> Result<Vec<Row>, ExchangeError> {
+    async fn ask(&mut self, sql: &str, spelling: Spelling) -> Result<Vec<Row>, ExchangeError> {
         let mut answer = bounded(self.upstream.ask_aside(&[sql])).await;
         for _ in 0..ASK_AGAIN {
             match &answer {
                 Err(ExchangeError::Server { code, .. }) if code == "57014" => {}
                 _ => break,
             }
-            let unhurried = [TIMEOUT, "SET LOCAL statement_timeout = 0", sql];
+            // How long the session lets its statements run, before that is put aside.
+            let value = spelling.hex("pg_catalog.current_setting('statement_timeout')");
+            let timeout = format!("SELECT 's', 'statement_timeout', {value}");
+            let unhurried = [&timeout, "SET LOCAL statement_timeout = 0", sql];
             answer = bounded(self.upstream.ask_aside(&unhurried)).await;
             if let Ok(rows) = &mut answer {
                 // The first one is what the session has set; among the others stands what we have.
@@ -245,35 +265,58 @@ impl Held {
     }
 }
 
+/// Why a session is pinned that has prepared statements by SQL.
+const SQL_PREPARE: &str = "SQL PREPARE";
+
+/// Whether the last that a text does is to take every setting back.
+fn ends_with_reset_all(text: &[u8]) -> bool {
+    let mut words = text
+        .split(|byte| byte.is_ascii_whitespace() || *byte == b';')
+        .filter(|word| !word.is_empty());
+    let last = [words.next_back(), words.next_back()];
+    last.iter()
+        .zip(["all", "reset"])
+        .all(|(word, of)| word.is_some_and(|word| word.eq_ignore_ascii_case(of.as_bytes())))
+}
+
 /// Settings with their values, and reasons to keep the connection.
-fn answers(rows: Vec<Row>) -> (Vec<(String, String)>, Vec<String>) {
+type Answers = (Vec<(String, String)>, Vec<String>);
+
+fn answers(rows: Vec<Row>) -> Result<Answers, ExchangeError> {
     let mut settings = Vec::new();
     let mut reasons = Vec::new();
     for row in rows {
         match <[_; 3]>::try_from(row) {
-            Ok([_, Some(name), Some(value)]) => settings.push((name, value)),
+            Ok([_, Some(name), Some(value)]) => {
+                settings.push((name, unhex(&value).ok_or(ExchangeError::Text)?));
+            }
             Ok([_, Some(reason), None]) => reasons.push(reason),
             _ => {}
         }
     }
-    (settings, reasons)
+    Ok((settings, reasons))
 }
 
 /// The whole question. A custom setting counts if it was ever set; one that the server does list counts as it does.
-fn question<'a>(user: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let mut sql = SETTINGS.to_owned();
-    push_literal(&mut sql, user);
+fn question<'a>(spelling: Spelling, user: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let value = |of: &str| spelling.hex(&format!("pg_catalog.current_setting({of})"));
+    let mut sql = format!("SELECT 's', name, {}", value("name"));
+    sql.push_str(CHANGED);
+    sql.push_str(&value("'role'"));
+    sql.push_str(ROLE);
+    sql.push_str(&spelling.hex("session_user"));
+    sql.push_str(" WHERE session_user::pg_catalog.text OPERATOR(pg_catalog.<>) ");
+    spelling.push_literal(&mut sql, user);
     sql.push_str(STATE);
     let mut custom = String::new();
     for name in names {
         custom.push_str(if custom.is_empty() { "" } else { ", " });
-        push_literal(&mut custom, name);
+        spelling.push_literal(&mut custom, name);
     }
     if !custom.is_empty() {
-        sql.push_str(
-            " UNION ALL SELECT DISTINCT 's', c.name, pg_catalog.current_setting(c.name, true) \
-             FROM pg_catalog.unnest(ARRAY[",
-        );
+        sql.push_str(" UNION ALL SELECT DISTINCT 's', c.name, ");
+        sql.push_str(&value("c.name, true"));
+        sql.push_str(" FROM pg_catalog.unnest(ARRAY[");
         sql.push_str(&custom);
         sql.push_str(
             "]) c(name) WHERE pg_catalog.current_setting(c.name, true) IS NOT NULL \
@@ -334,7 +377,13 @@ mod tests {
         noted.note_value(b"not a.name", Effects::SETTINGS);
         assert_eq!(noted.names, ["app.tenant", "job.id"]);
         assert!(!noted.more);
-        let sql = question("o'x", noted.names.iter().map(String::as_str));
+        noted.note_value("no.n\u{e9}".as_bytes(), Effects::SETTINGS);
+        assert!(noted.more);
+        let sql = question(
+            Spelling::Escapes,
+            "o'x",
+            noted.names.iter().map(String::as_str),
+        );
         assert!(noted.tells("job.id") && !noted.tells("work_mem"));
         noted.note_value(b"Work_Mem", Effects::UNTOLD);
         assert!(noted.tells("work_mem"));

@@ -29,6 +29,7 @@ pub mod reply;
 mod request;
 pub mod server;
 pub mod session;
+pub mod spelling;
 pub mod statement;
 mod stream;
 mod transaction;

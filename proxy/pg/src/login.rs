@@ -289,6 +289,19 @@ pub(crate) async fn serve_control(wing: Arc<Wing>, pool: Arc<PgPool>, mut stream
     }
 }
 
+/// What connections for our own questions are set to, whatever their role or database begins with.
+const CONTROL: [(&str, &str); 9] = [
+    ("application_name", "twinport"),
+    ("client_encoding", "UTF8"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "on"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("lock_timeout", "10s"),
+    ("search_path", "pg_catalog"),
+    ("statement_timeout", "0"),
+];
+
 async fn admit_control(wing: &Arc<Wing>, pool: &Arc<PgPool>) -> Result<Admitted, Fault> {
     let backend = pool.connector();
     let own = wing
@@ -302,11 +315,12 @@ async fn admit_control(wing: &Arc<Wing>, pool: &Arc<PgPool>) -> Result<Admitted,
         )
         .map_err(|error| Fault::connect(&error))?;
     own.connector().learn(&backend.credentials());
-    let baseline = Arc::new(Overrides::from_pairs([
-        ("application_name", "twinport"),
-        ("client_encoding", "UTF8"),
-    ]));
+    let mut baseline = Arc::new(Overrides::from_pairs(CONTROL));
     let greeting = greeting(&own, &baseline).await?;
+    if greeting.reported.server_version() >= 170_000 {
+        let newer = Overrides::from_pairs([("transaction_timeout", "0")]);
+        baseline = Arc::new(newer.over(&baseline));
+    }
     let presence = wing
         .own
         .enter(Arrival::default(), Bounds::default())

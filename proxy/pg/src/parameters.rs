@@ -11,6 +11,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::spelling::Spelling;
+
 /// Settings that take the whole identity with them: dropped first, applied last.
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
@@ -132,7 +134,7 @@ impl Overrides {
 
     /// The SQL that turns a connection that carries `from` into one that carries `self`; `None` if equal.
     #[must_use]
-    pub fn apply_after(&self, from: &Self) -> Option<String> {
+    pub fn apply_after(&self, from: &Self, spelling: Spelling) -> Option<String> {
         if self.values == from.values && !from.unclear {
             return None;
         }
@@ -148,9 +150,7 @@ impl Overrides {
         }
         for name in from.values.keys().filter(|_| !from.unclear) {
             if !self.values.contains_key(name) && !IDENTITY.contains(&&**name) {
-                sql.push_str("RESET ");
-                push_name(&mut sql, name);
-                sql.push_str("; ");
+                spelling.push_reset(&mut sql, name);
             }
         }
         let plain = self.values.iter().filter(|(name, value)| {
@@ -162,9 +162,9 @@ impl Overrides {
             .filter_map(|name| self.values.get_key_value(*name));
         for (name, value) in plain.chain(identity) {
             sql.push_str("SELECT pg_catalog.set_config(");
-            push_literal(&mut sql, name);
+            spelling.push_literal(&mut sql, name);
             sql.push_str(", ");
-            push_literal(&mut sql, value);
+            spelling.push_literal(&mut sql, value);
             sql.push_str(", false); ");
         }
         Some(sql)
@@ -173,7 +173,7 @@ impl Overrides {
     /// The SQL that sets again what a RESET has taken back to the server's own value, and leaves alone what has been
     /// set since; `None` if there is nothing to set.
     #[must_use]
-    pub fn restore(&self) -> Option<String> {
+    pub fn restore(&self, spelling: Spelling) -> Option<String> {
         let mut sql = String::new();
         let plain = self.iter().filter(|(name, _)| !IDENTITY.contains(name));
         for (name, value) in plain {
@@ -183,9 +183,9 @@ impl Overrides {
                 ", ("
             };
             sql.push_str(start);
-            push_literal(&mut sql, name);
+            spelling.push_literal(&mut sql, name);
             sql.push_str(", ");
-            push_literal(&mut sql, value);
+            spelling.push_literal(&mut sql, value);
             sql.push(')');
         }
         if !sql.is_empty() {
@@ -202,11 +202,11 @@ impl Overrides {
             sql.push_str("SELECT pg_catalog.set_config('");
             sql.push_str(name);
             sql.push_str("', ");
-            push_literal(&mut sql, value);
+            spelling.push_literal(&mut sql, value);
             sql.push_str(", false) WHERE ");
             sql.push_str(unset);
             if name != "role" {
-                push_literal(&mut sql, value);
+                spelling.push_literal(&mut sql, value);
             }
             sql.push_str("; ");
         }
@@ -244,32 +244,6 @@ impl Shared {
     pub fn sweep(&self) {
         self.known.lock().retain(|_, held| held.strong_count() > 0);
     }
-}
-
-/// A setting's name, quoted part by part: `app.tenant` has two.
-fn push_name(sql: &mut String, name: &str) {
-    for (i, part) in name.split('.').enumerate() {
-        if i > 0 {
-            sql.push('.');
-        }
-        sql.push('"');
-        sql.push_str(&part.replace('"', "\"\""));
-        sql.push('"');
-    }
-}
-
-/// A literal that means the same whatever `standard_conforming_strings` says.
-pub(crate) fn push_literal(sql: &mut String, text: &str) {
-    sql.push_str(if text.contains('\\') { " E'" } else { "'" });
-    for c in text.chars() {
-        match c {
-            '\'' => sql.push_str("''"),
-            '\\' => sql.push_str("\\\\"),
-            '\0' => {}
-            c => sql.push(c),
-        }
-    }
-    sql.push('\'');
 }
 
 /// What the server has said by ParameterStatus, name to value.
@@ -337,6 +311,15 @@ impl Reported {
         !self.disguises || text.is_ascii()
     }
 
+    /// How texts of our own are written for this server.
+    #[must_use]
+    pub fn spelling(&self) -> Spelling {
+        match self.get("server_encoding") {
+            Some("SQL_ASCII") => Spelling::Bytes,
+            _ => Spelling::Escapes,
+        }
+    }
+
     /// One value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -380,20 +363,20 @@ mod tests {
         let from = Overrides::from_pairs([("a", "1"), ("b", "2"), ("app.tenant", "x")]);
         let to = Overrides::from_pairs([("a", "1"), ("b", "it's \\"), ("c", "4")]);
         assert_eq!(
-            to.apply_after(&from).as_deref(),
+            to.apply_after(&from, Spelling::Escapes).as_deref(),
             Some(
                 "RESET \"app\".\"tenant\"; SELECT pg_catalog.set_config('b',  E'it''s \\\\', false); \
                  SELECT pg_catalog.set_config('c', '4', false); "
             )
         );
-        assert_eq!(to.apply_after(&to), None);
+        assert_eq!(to.apply_after(&to, Spelling::Escapes), None);
     }
 
     #[test]
     fn what_was_asked_for_at_login_is_restored() {
-        assert_eq!(Overrides::none().restore(), None);
+        assert_eq!(Overrides::none().restore(Spelling::Escapes), None);
         let baseline = Overrides::from_pairs([("TimeZone", "UTC"), ("role", "low"), ("a", "1")]);
-        let sql = baseline.restore().unwrap();
+        let sql = baseline.restore(Spelling::Escapes).unwrap();
         let values = "SELECT pg_catalog.set_config(b.name, b.value, false) FROM (VALUES ('a', '1'), ('timezone', 'UTC')";
         assert!(sql.starts_with(values), "{sql}");
         let role = "SELECT pg_catalog.set_config('role', 'low', false) \
@@ -406,7 +389,7 @@ mod tests {
         let from = Overrides::from_pairs([("role", "low")]);
         let to = Overrides::from_pairs([("role", "other"), ("zz", "1")]);
         assert_eq!(
-            to.apply_after(&from).as_deref(),
+            to.apply_after(&from, Spelling::Escapes).as_deref(),
             Some(
                 "RESET SESSION AUTHORIZATION; RESET ROLE; SELECT pg_catalog.set_config('zz', '1', false); \
                  SELECT pg_catalog.set_config('role', 'other', false); "
@@ -419,7 +402,7 @@ mod tests {
         let from = Overrides::from_pairs([("log_duration", "on"), ("role", "low")]);
         let to = Overrides::from_pairs([("role", "low")]);
         assert_eq!(
-            to.apply_after(&from).as_deref(),
+            to.apply_after(&from, Spelling::Escapes).as_deref(),
             Some(
                 "RESET SESSION AUTHORIZATION; RESET ROLE; RESET \"log_duration\"; \
                  SELECT pg_catalog.set_config('role', 'low', false); "
@@ -433,7 +416,7 @@ mod tests {
         let to = Overrides::from_pairs([("a", "1")]);
         assert_ne!(from, to);
         assert_eq!(
-            to.apply_after(&from).as_deref(),
+            to.apply_after(&from, Spelling::Escapes).as_deref(),
             Some(
                 "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
                  SELECT pg_catalog.set_config('a', '1', false); "

@@ -51,7 +51,9 @@ impl Pinned {
             _ => effects,
         };
         // Reasons are asked for all together, or not at all.
-        if effects.intersects(ASKED.without(Effects::SETTINGS)) {
+        let may_be_free =
+            self.lasting().contains(Effects::UNTOLD) && effects.intersects(Effects::SETTINGS);
+        if may_be_free || effects.intersects(ASKED.without(Effects::SETTINGS)) {
             effects | Effects::STATE | self.lasting()
         } else {
             effects
@@ -97,5 +99,10 @@ mod tests {
         };
         assert!(loaded.to_ask(Effects::STATE).contains(Effects::LOAD));
         assert_eq!(loaded.to_ask(Effects::SETTINGS), Effects::SETTINGS);
+        let untold = Pinned::By {
+            reason: "custom setting".into(),
+            lasting: Effects::UNTOLD,
+        };
+        assert!(untold.to_ask(Effects::SETTINGS).contains(Effects::STATE));
     }
 }

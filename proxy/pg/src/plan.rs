@@ -9,7 +9,7 @@ use twinport_rewriter::scan::Effects;
 use twinport_rewriter::{Context, pg};
 
 use crate::catalogs::Loaded;
-use crate::execute::{Executes, deallocated, executed};
+use crate::execute::{Executes, deallocated, executed, prepared};
 use crate::fault::Fault;
 use crate::handles::Names;
 use crate::request::{NamesNow, Unready};
@@ -99,15 +99,26 @@ impl Session {
             return planned;
         }
         if effects.contains(Effects::EXECUTE) {
-            // What SQL has prepared was read when it was prepared, and what it sets may be told only now.
-            let effects = effects.without(Effects::EXECUTE);
-            return Planned::AsIs(effects | Effects::SETTINGS | Effects::STATE);
+            // What SQL has prepared was read when it was prepared, and not since.
+            return Planned::AsIs(effects.without(Effects::EXECUTE) | Effects::ANYTHING);
         }
         Planned::AsIs(effects)
     }
 
     /// SQL that speaks of a statement which was prepared by the protocol; `None` if it does not.
     fn by_name(&mut self, text: &[u8], types: &[u8], effects: Effects) -> Option<Planned> {
+        if let Some(name) = prepared(text, effects)
+            && UpstreamName::is_ours(&name)
+        {
+            let name = String::from_utf8_lossy(&name);
+            let fault = Fault::error(
+                "42P05",
+                format_args!("prepared statements can't be called \"{name}\""),
+            );
+            return Some(refused(&fault.hint(
+                "Names that begin with \"_tp\" are the proxy's own: choose another.",
+            )));
+        }
         if let Some(local) = deallocated(text, effects) {
             return self.deallocation(text, types, local);
         }
@@ -127,11 +138,12 @@ impl Session {
                 }));
             }
         };
+        let inner_effects = self.effects_of(&statement);
         let inner = &statement.plan;
         Some(Planned::Plan(Plan {
             text: text.into(),
             types: types.into(),
-            effects: effects.without(Effects::EXECUTE) | inner.effects,
+            effects: effects.without(Effects::EXECUTE) | inner_effects,
             timeout: inner.timeout,
             // What is explained has a plan for its result.
             json_tail: if execute.explained {

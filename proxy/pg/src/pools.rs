@@ -16,6 +16,7 @@ use crate::catalogs::{Catalogs, Entry};
 use crate::connect::{ConnectError, Connected};
 use crate::parameters::{Overrides, Reported};
 use crate::server::Server;
+use crate::spelling::unhex;
 use crate::transaction::bounded;
 use crate::upstream::Upstream;
 
@@ -409,9 +410,13 @@ impl Pools {
 /// Asks a fresh connection for the search path that it begins with: a role's or a database's may be altered at any
 /// time, and then some connections of a pool have one and some the other.
 async fn ask_search_path(upstream: &mut Upstream) -> Option<Box<str>> {
-    let sql = "SELECT pg_catalog.current_setting('search_path')";
-    let rows = bounded(upstream.run(sql)).await.ok()?;
-    Some(rows.into_iter().flatten().next()??.into())
+    let spelling = upstream.reported.spelling();
+    let path = spelling.hex("pg_catalog.current_setting('search_path')");
+    let rows = bounded(upstream.run(&format!("SELECT {path}")))
+        .await
+        .ok()?;
+    let digits = rows.into_iter().flatten().next()??;
+    Some(unhex(&digits)?.into())
 }
 
 #[cfg(test)]

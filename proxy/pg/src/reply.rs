@@ -13,7 +13,7 @@ mod turn;
 mod walk;
 
 pub use expect::{Bound, Drops, Expect};
-pub use turn::Timed;
+pub use turn::{Fate, Last, Timed};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,6 +82,8 @@ pub struct Replies {
     pub ready: usize,
     /// Errors seen in this lease.
     pub errors: usize,
+    /// What became of what was answered since the session last looked.
+    pub fate: Fate,
     /// Whether the client got something of the current batch.
     begun: bool,
     /// Whether a batch has begun whose Sync has not been sent.
@@ -113,6 +115,7 @@ impl Default for Replies {
             skipping: false,
             ready: 0,
             errors: 0,
+            fate: Fate::default(),
             begun: false,
             unsynced: false,
             flushed: false,
@@ -142,6 +145,7 @@ impl Replies {
     /// The server has failed where nothing was due, and skips the rest of the batch.
     pub fn skip(&mut self) {
         self.errors += 1;
+        self.fate.last = Last::Failed;
         self.begun = true;
         self.skipping = true;
     }
@@ -314,6 +318,7 @@ impl Replies {
             backend::ERROR_RESPONSE => {
                 self.own_before(walk);
                 self.errors += 1;
+                self.fate.last = Last::Failed;
                 self.copy_in = false;
                 self.skip_to_ready(upstream);
             }
@@ -358,7 +363,9 @@ impl Replies {
             backend::READY_FOR_QUERY => {
                 self.own_before(walk);
                 self.status = backend::ready_for_query(frame.body())?;
-                shown = !matches!(self.due.pop(), Some(Expect::Sync { shown: false }));
+                let answered = self.due.pop();
+                self.end_of_batch(answered.as_ref());
+                shown = !matches!(answered, Some(Expect::Sync { shown: false }));
                 self.copy_in = false;
                 self.begun = false;
                 self.ready += usize::from(shown);
@@ -390,7 +397,10 @@ impl Replies {
             backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED | backend::COMMAND_COMPLETE => {
                 self.own_before(walk);
                 let replaced = self.note_completion(&frame, walk, upstream);
-                if let Some(Expect::Execute { .. }) = self.due.front() {
+                if let Some(Expect::Execute { timed, .. }) = self.due.front() {
+                    if *timed {
+                        self.timed_out = None;
+                    }
                     self.due.pop();
                     self.copy_in = false;
                 }
@@ -426,6 +436,10 @@ impl Replies {
             (backend::CLOSE_COMPLETE, Some(Expect::CloseOurs(_))) => false,
             _ => return true,
         };
+        if tag == backend::BIND_COMPLETE {
+            // To plan a statement may run some of its functions.
+            self.fate.last = Last::Other;
+        }
         self.due.pop();
         shown
     }
@@ -447,7 +461,7 @@ const PARSE_COMPLETE: &[u8] = &[backend::PARSE_COMPLETE, 0, 0, 0, 4];
 const CLOSE_COMPLETE: &[u8] = &[backend::CLOSE_COMPLETE, 0, 0, 0, 4];
 
 /// Whether the server closes the connection behind an error.
-fn is_last_word(fields: &Fields<'_>) -> bool {
+pub(crate) fn is_last_word(fields: &Fields<'_>) -> bool {
     let severity = fields.get(b'V').or(fields.get(b'S'));
     matches!(severity, Some(b"FATAL" | b"PANIC"))
 }

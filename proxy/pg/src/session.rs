@@ -237,7 +237,8 @@ impl Session {
     /// The upstream connection broke. The session goes on if it has lost nothing by it; otherwise it ends, as it would
     /// with the server itself.
     async fn survive(&mut self, fault: Fault) -> bool {
-        let goes_on = self.can_be_moved();
+        // Where the server itself has lost step, nobody knows what of the client's it will never answer.
+        let goes_on = fault.code != "08P01" && self.can_be_moved();
         if let Some(held) = self.held.take() {
             let _ = self.key.slot.disarm();
             self.presence.set_upstream(None);

@@ -41,7 +41,6 @@ impl Session {
             && Pin::new(cancel).poll(cx).is_ready()
         {
             self.clock = Clock::Off;
-            self.replies.timed_out = None;
         }
         loop {
             let mut moved = false;

@@ -24,10 +24,15 @@ use crate::pin::Pinned;
 use crate::pools::Backend;
 use crate::reply::Replies;
 use crate::session::{Clock, Held, Session, Step};
+use crate::spelling::unhex;
 use crate::upstream::{ExchangeError, Upstream};
 
 /// Put before SQL of our own where a session may have set a time for statements; it ends with that SQL.
 const UNHURRIED: &str = "SET LOCAL statement_timeout = 0; ";
+
+/// The replication slots that end with the connection, and with nothing else.
+const SLOTS: &str = "SELECT 1 FROM pg_catalog.pg_get_replication_slots() \
+     WHERE temporary AND active_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
 
 /// How long the server may take to say what a session left.
 const ASK_BOUND: Duration = Duration::from_secs(10);
@@ -165,24 +170,20 @@ impl Session {
         if effects.contains(Effects::DDL) {
             self.wing.catalogs.schema_changed(self.pool.connector());
         }
-        // Where something failed, it may have been that.
-        let discarded = effects.contains(Effects::DISCARD_ALL) && self.replies.errors == 0;
+        let fate = std::mem::take(&mut self.replies.fate);
         if effects.intersects(ASKED) {
             let backend = self.pool.connector();
             let known = backend.catalog.learned().known();
             let known = known.as_ref().map_or(&[][..], |known| &known.settings);
             let wanted = Arc::clone(&self.settings);
             match held
-                .look_back(effects, &wanted, known, backend.user(), discarded)
+                .look_back(effects, &wanted, known, backend.user(), fate)
                 .await
             {
                 Ok(left) => {
-                    // The server may spell them otherwise than we do: what has not changed stays as it is.
-                    if effects.intersects(ASKED.without(Effects::STATE)) {
-                        held.upstream.settings = self.wing.overrides.one(left.on_connection);
-                        let over = left.settings.over(&self.baseline);
-                        self.settings = self.wing.overrides.one(over);
-                    }
+                    held.upstream.settings = self.wing.overrides.one(left.on_connection);
+                    let over = left.settings.over(&self.baseline);
+                    self.settings = self.wing.overrides.one(over);
                     if effects.contains(Effects::STATE) || !matches!(self.pinned, Pinned::By { .. })
                     {
                         self.pin(left.pin);
@@ -252,7 +253,9 @@ impl Session {
         let Some(held) = &mut self.held else {
             return true;
         };
-        let sql = "SELECT pg_catalog.current_setting('search_path'), current_user";
+        let spelling = held.upstream.reported.spelling();
+        let path = spelling.hex("pg_catalog.current_setting('search_path')");
+        let sql = &format!("SELECT {path}, {}", spelling.hex("current_user"));
         let asked = if self.replies.unsynced {
             let before = std::mem::take(&mut self.to_upstream);
             bounded(held.upstream.ask_within(&before, sql)).await
@@ -261,7 +264,10 @@ impl Session {
         };
         match asked {
             Ok(rows) => {
-                let mut values = rows.into_iter().flatten().map(Option::unwrap_or_default);
+                let mut values = rows.into_iter().flatten().map(|value| {
+                    // What isn't UTF-8 is in no catalog.
+                    unhex(&value.unwrap_or_default()).unwrap_or_default()
+                });
                 self.names_now = Some(Names {
                     path: values.next().unwrap_or_default().into(),
                     user: values.next().unwrap_or_default().into(),
@@ -398,6 +404,10 @@ async fn clean(
     if discard {
         upstream.ask("DISCARD ALL").await?;
         upstream.discarded();
+        if !upstream.ask(SLOTS).await?.is_empty() {
+            let kept = "DISCARD ALL leaves temporary replication slots";
+            return Err(std::io::Error::other(kept).into());
+        }
     }
     Ok(())
 }
@@ -407,7 +417,7 @@ pub(crate) async fn apply(
     upstream: &mut Upstream,
     wanted: &Arc<Overrides>,
 ) -> Result<bool, ExchangeError> {
-    let sql = wanted.apply_after(&upstream.settings);
+    let sql = wanted.apply_after(&upstream.settings, upstream.reported.spelling());
     if let Some(sql) = &sql {
         // The time that the last session gave its statements is not for ours.
         match upstream.settings.get("statement_timeout") {

@@ -21,6 +21,7 @@ use crate::admin::registry::Registered;
 use crate::buffers::Buffers;
 use crate::cancel::Target;
 use crate::parameters::{Overrides, Reported};
+use crate::reply::is_last_word;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -81,6 +82,9 @@ pub enum ExchangeError {
         /// The whole ErrorResponse.
         frame: Vec<u8>,
     },
+    /// The server answered with a text that is not UTF-8.
+    #[error("the upstream sent a text that is not UTF-8")]
+    Text,
     /// The server left a transaction open.
     #[error("the upstream is not idle")]
     NotIdle(Vec<Row>),
@@ -277,6 +281,8 @@ impl Upstream {
         self.read_until(|frame| {
             match frame.tag {
                 backend::DATA_ROW => rows.push(text_row(frame.body())?),
+                // Behind its last word the server closes the connection.
+                backend::ERROR_RESPONSE if is_last_word(&Fields::new(frame.body())) => {}
                 backend::ERROR_RESPONSE => failure = Some(server_error(frame)),
                 backend::CLOSE_COMPLETE => closed += 1,
                 _ => {}

@@ -4,7 +4,7 @@ use twinport_wire::pg::backend::Fields;
 use twinport_wire::pg::frame::Frame;
 
 use super::walk::Walk;
-use super::{Bound, Event, Expect, Replies, Settled, Timed, is_last_word};
+use super::{Bound, Event, Expect, Last, Replies, Settled, Timed, is_last_word};
 use crate::upstream::Upstream;
 
 impl Replies {
@@ -21,6 +21,7 @@ impl Replies {
             return Some(Event::Fatal(frame.bytes.to_vec()));
         }
         self.errors += 1;
+        self.fate.last = Last::Failed;
         self.copy_in = false;
         if is_stale(&fields)
             && let Some(bound) = self.failing().cloned()

@@ -4,7 +4,7 @@ use twinport_wire::pg::backend;
 use twinport_wire::pg::frame::Frame;
 
 use super::walk::{Walk, columns};
-use super::{Drops, Expect, Replies, Settled};
+use super::{Drops, Expect, Last, Replies, Settled};
 use crate::handles::Described;
 use crate::upstream::Upstream;
 
@@ -48,6 +48,7 @@ impl Replies {
         walk: &mut Walk<'_>,
         upstream: &mut Upstream,
     ) -> bool {
+        self.fate.note(Last::of(frame));
         if frame.tag != backend::COMMAND_COMPLETE {
             return false;
         }

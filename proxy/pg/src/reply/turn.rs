@@ -1,5 +1,8 @@
 //! What is due, and whose turn it is.
 
+use twinport_wire::pg::backend::{self, Status};
+use twinport_wire::pg::frame::Frame;
+
 use super::{Expect, Replies};
 
 /// Where the answer to a statement with a time of its own is.
@@ -13,7 +16,68 @@ pub enum Timed {
     Next,
 }
 
+/// What the server did last, as far as it says what was left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Last {
+    /// Anything else.
+    #[default]
+    Other,
+    /// `COMMIT`.
+    Commit,
+    /// `ROLLBACK`, or a `COMMIT` of what had failed.
+    Rollback,
+    /// `RESET`, of one setting or of all.
+    Reset,
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// An error.
+    Failed,
+}
+
+impl Last {
+    /// By the answer that a statement is done.
+    pub(super) fn of(frame: &Frame<'_>) -> Self {
+        match frame.body() {
+            _ if frame.tag != backend::COMMAND_COMPLETE => Self::Other,
+            b"COMMIT\0" => Self::Commit,
+            b"ROLLBACK\0" => Self::Rollback,
+            b"RESET\0" => Self::Reset,
+            b"DISCARD ALL\0" => Self::DiscardAll,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What became of the statements that were answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// What the server did last.
+    pub last: Last,
+    /// Whether any transaction may have ended otherwise than by an error or a ROLLBACK.
+    pub lasted: bool,
+}
+
+impl Fate {
+    pub(super) fn note(&mut self, last: Last) {
+        self.last = last;
+        self.lasted |= last == Last::Commit;
+    }
+}
+
 impl Replies {
+    /// Notes ReadyForQuery, with which this was answered.
+    pub(super) fn end_of_batch(&mut self, answered: Option<&Expect>) {
+        match answered {
+            Some(Expect::Query { timed: true, .. }) => self.timed_out = None,
+            Some(Expect::Function) if self.fate.last != Last::Failed => {
+                self.fate.last = Last::Other;
+            }
+            _ => {}
+        }
+        let undone = matches!(self.fate.last, Last::Rollback | Last::Failed);
+        self.fate.lasted |= self.status == Status::Idle && !undone;
+    }
+
     /// How much is due.
     pub fn due(&self) -> usize {
         self.due.len()

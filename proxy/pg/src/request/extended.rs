@@ -310,6 +310,11 @@ impl Session {
         Some(made)
     }
 
+    /// What a statement that is bound may leave behind; without one it is the server's, prepared by SQL.
+    fn effects_bound(&self, bound: Option<&Bound>) -> Effects {
+        bound.map_or(Effects::ANYTHING, |bound| self.effects_of(&bound.statement))
+    }
+
     fn note_bound(&mut self, statement: &Statement, effects: Effects) {
         self.note_effects(effects);
         self.note_names(&statement.plan.text, effects);
@@ -323,10 +328,8 @@ impl Session {
             Ok(found) => found,
             Err(unready) => return self.put_off(unready),
         };
-        if let Some(bound) = &bound {
-            let effects = self.effects_of(&bound.statement);
-            self.note_values(Some(bind.rest), effects);
-        }
+        let effects = self.effects_bound(bound.as_ref());
+        self.note_values(Some(bind.rest), effects);
         self.portals.set(bind.portal, bound.clone());
         build::bind(&mut self.to_upstream, bind.portal, &name, bind.rest);
         self.replies.push(Expect::Bind(bound));
@@ -338,10 +341,8 @@ impl Session {
     pub(super) fn begin_large_bind(&mut self, len: usize, rest: &[u8]) -> Option<usize> {
         let bind = Bind::decode(rest.get(HEADER..)?).ok()?;
         let (name, bound) = self.bound(bind.statement, Some(bind.portal)).ok()?;
-        if let Some(bound) = &bound {
-            let effects = self.effects_of(&bound.statement);
-            self.note_values(None, effects);
-        }
+        let effects = self.effects_bound(bound.as_ref());
+        self.note_values(None, effects);
         self.portals.set(bind.portal, bound.clone());
         self.batch.forget();
         let tail = len - HEADER - bind.offset;
@@ -368,6 +369,10 @@ impl Session {
     ) -> Result<(UpstreamName, Option<Bound>), Unready> {
         let Some((upstream_name, bound)) = self.name_upstream(name, portal)? else {
             if self.may_be_theirs(name) {
+                if portal.is_some() {
+                    // Its text was read when it was prepared, and not since.
+                    self.note_effects(Effects::ANYTHING);
+                }
                 return Ok((UpstreamName::theirs(name), None));
             }
             return Err(Unready::refused(&Fault::no_statement(name)));

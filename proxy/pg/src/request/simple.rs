@@ -126,7 +126,8 @@ impl Session {
     /// A RESET goes to what the client asked for at login, which on the connection was set by us: behind the RESET
     /// it is set again.
     pub(super) fn restore_baseline(&mut self) {
-        if let Some(sql) = self.baseline.restore() {
+        let spelling = self.reported_now().spelling();
+        if let Some(sql) = self.baseline.restore(spelling) {
             build::query(&mut self.to_upstream, sql.as_bytes());
             self.replies.push(Expect::Ours);
         }

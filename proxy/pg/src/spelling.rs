@@ -1,0 +1,112 @@
+//! Texts between us and the server that mean the same in whatever encoding the client speaks.
+//!
+//! A client chooses its connection's encoding, and our own questions go over the same connection. So they are ASCII:
+//! what isn't goes there as escapes and comes back as hexadecimal numbers of its UTF-8.
+
+use std::fmt::Write;
+
+/// How texts are written for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// It converts: signs beyond ASCII are written as escapes, and sent back in UTF-8.
+    Escapes,
+    /// It knows no signs, but bytes (`SQL_ASCII`): they go as they are.
+    Bytes,
+}
+
+impl Spelling {
+    /// An expression for a text's bytes in hexadecimal digits.
+    pub(crate) fn hex(self, expression: &str) -> String {
+        let encoding = match self {
+            Self::Escapes => "UTF8",
+            Self::Bytes => "SQL_ASCII",
+        };
+        format!(
+            "pg_catalog.encode(pg_catalog.convert_to({expression}::pg_catalog.text, '{encoding}'), 'hex')"
+        )
+    }
+
+    /// A literal that means the same whatever `standard_conforming_strings` says.
+    pub(crate) fn push_literal(self, sql: &mut String, text: &str) {
+        let escapes = text.contains('\\') || (self == Self::Escapes && !text.is_ascii());
+        sql.push_str(if escapes { " E'" } else { "'" });
+        for c in text.chars() {
+            match c {
+                '\'' => sql.push_str("''"),
+                '\\' => sql.push_str("\\\\"),
+                '\0' => {}
+                c if c.is_ascii() || self == Self::Bytes => sql.push(c),
+                // Writing to a string can't fail.
+                c => drop(write!(sql, "\\U{:08X}", u32::from(c))),
+            }
+        }
+        sql.push('\'');
+    }
+
+    /// A statement that takes a setting back to what it is without the session: `app.tenant` has two parts.
+    pub(crate) fn push_reset(self, sql: &mut String, name: &str) {
+        if self == Self::Escapes && !name.is_ascii() {
+            sql.push_str("SELECT pg_catalog.set_config(");
+            self.push_literal(sql, name);
+            sql.push_str(", NULL, false); ");
+            return;
+        }
+        sql.push_str("RESET ");
+        for (i, part) in name.split('.').enumerate() {
+            sql.push_str(if i > 0 { ".\"" } else { "\"" });
+            sql.push_str(&part.replace('"', "\"\""));
+            sql.push('"');
+        }
+        sql.push_str("; ");
+    }
+}
+
+/// The text of hexadecimal digits; `None` if it isn't UTF-8.
+pub(crate) fn unhex(digits: &str) -> Option<String> {
+    let mut pairs = digits.as_bytes().chunks_exact(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .by_ref()
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    let bytes = bytes.filter(|_| pairs.remainder().is_empty())?;
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literal(spelling: Spelling, text: &str) -> String {
+        let mut sql = String::new();
+        spelling.push_literal(&mut sql, text);
+        sql
+    }
+
+    #[test]
+    fn literals_are_ascii_where_the_server_converts() {
+        assert_eq!(literal(Spelling::Escapes, "it's"), "'it''s'");
+        assert_eq!(literal(Spelling::Escapes, "Zü\\"), " E'Z\\U000000FC\\\\'");
+        assert_eq!(literal(Spelling::Bytes, "Zü"), "'Zü'");
+    }
+
+    #[test]
+    fn settings_are_reset_whatever_their_names() {
+        let mut sql = String::new();
+        Spelling::Escapes.push_reset(&mut sql, "app.tenant");
+        Spelling::Escapes.push_reset(&mut sql, "app.ü");
+        assert_eq!(
+            sql,
+            "RESET \"app\".\"tenant\"; \
+             SELECT pg_catalog.set_config( E'app.\\U000000FC', NULL, false); "
+        );
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_read_or_refused() {
+        assert_eq!(unhex("5ac3bc").as_deref(), Some("Zü"));
+        assert_eq!(unhex("").as_deref(), Some(""));
+        assert_eq!(unhex("5afc"), None, "LATIN1");
+        assert_eq!(unhex("5"), None);
+        assert_eq!(unhex("zz"), None);
+    }
+}
