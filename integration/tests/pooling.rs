@@ -28,6 +28,8 @@ mod support;
 mod tongues;
 #[path = "pooling/unasked.rs"]
 mod unasked;
+#[path = "pooling/unread.rs"]
+mod unread;
 
 use std::time::{Duration, Instant};
 

@@ -40,6 +40,8 @@ pub fn scan(sql: &[u8], names: &Names, conforming: bool) -> Effects {
         follows: Token::Other,
         last: Token::Other,
         distinct_on: false,
+        operator: false,
+        depth: 0,
         statements: 0,
         names,
         conforming,
@@ -90,6 +92,7 @@ enum Token {
     Distinct,
     /// What a name follows that isn't called: `INTO t (a)`, `AS t(a)`, `WITH t(a)`.
     Naming,
+    Open,
     /// `)`: an alias may follow.
     Close,
 }
@@ -108,6 +111,10 @@ struct Scanner<'a> {
     last: Token,
     /// `DISTINCT ON (…)` is followed by an expression, unlike other parentheses.
     distinct_on: bool,
+    /// Within `OPERATOR(…)`, which an operand follows, too.
+    operator: bool,
+    /// How many parentheses are open.
+    depth: usize,
     statements: usize,
     names: &'a Names,
     conforming: bool,
@@ -121,14 +128,17 @@ impl<'a> Scanner<'a> {
                 _ if belongs(byte, BEGINS_WORD) => self.word(),
                 b'(' => {
                     self.rest = after;
+                    self.depth += 1;
                     if !self.word.is_empty() {
                         self.call();
                     }
-                    self.sign(Token::Other);
+                    self.sign(Token::Open);
                 }
                 b')' => {
                     self.rest = after;
-                    self.sign(Token::Close);
+                    self.depth = self.depth.saturating_sub(1);
+                    let operator = std::mem::take(&mut self.operator);
+                    self.sign(if operator { Token::Other } else { Token::Close });
                 }
                 b'0'..=b'9' => self.number(),
                 b'.' if after.first().is_some_and(u8::is_ascii_digit) => self.number(),
@@ -176,6 +186,8 @@ impl<'a> Scanner<'a> {
         self.verb = Verb::None;
         self.words = 0;
         self.distinct_on = false;
+        self.operator = false;
+        self.depth = 0;
         self.sign(Token::Other);
     }
 

@@ -9,6 +9,7 @@ mod query;
 mod traces;
 mod trees;
 mod types;
+mod words;
 
 use futures_util::future;
 use orm_schema::Catalog;

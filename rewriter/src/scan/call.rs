@@ -2,14 +2,24 @@
 
 use super::names::Call;
 use super::verb::Verb;
-use super::{Effects, Scanner, Token};
+use super::{Effects, IN_WORD, Scanner, Token, belongs};
 
-/// Functions of the server's own that run the SQL they are given.
-const DYNAMIC: [&[u8]; 7] = [
+/// Functions of the server's own that run the SQL they are given, or read the relations that a string names.
+const DYNAMIC: [&[u8]; 17] = [
     b"cursor_to_xml",
+    b"cursor_to_xmlschema",
+    b"database_to_xml",
+    b"database_to_xml_and_xmlschema",
+    b"database_to_xmlschema",
     b"query_to_xml",
     b"query_to_xml_and_xmlschema",
     b"query_to_xmlschema",
+    b"schema_to_xml",
+    b"schema_to_xml_and_xmlschema",
+    b"schema_to_xmlschema",
+    b"table_to_xml",
+    b"table_to_xml_and_xmlschema",
+    b"table_to_xmlschema",
     b"ts_rewrite",
     b"ts_stat",
     b"xpath_table",
@@ -27,6 +37,17 @@ const HIDDEN: [&[u8]; 5] = [
 impl Scanner<'_> {
     /// A parenthesis opened behind a word.
     pub(super) fn call(&mut self) {
+        let word = self.word;
+        // Before it is asked whether it is called at all: an alias of such a name is rare.
+        if word.eq_ignore_ascii_case(b"set_config") {
+            self.effects |= self.set_config();
+            return;
+        }
+        if word.eq_ignore_ascii_case(b"operator") {
+            self.operator = true;
+            return;
+        }
+        self.effects |= special(word);
         let names_something = match self.follows {
             Token::Naming => true,
             Token::Close => !self.distinct_on,
@@ -35,12 +56,6 @@ impl Scanner<'_> {
         if names_something {
             return;
         }
-        let word = self.word;
-        if word.eq_ignore_ascii_case(b"set_config") {
-            self.effects |= self.set_config();
-            return;
-        }
-        self.effects |= special(word);
         if matches!(self.names.call(word), Call::Unknown) && !self.is_asked_anyway() {
             self.effects |= Effects::ANYTHING;
         }
@@ -78,10 +93,12 @@ impl Scanner<'_> {
         let mut ahead = Scanner { ..*self };
         for place in &mut found {
             let whole = ahead.rest;
-            let comma = ahead.skip_argument();
+            let Some(end) = ahead.skip_argument() else {
+                break;
+            };
             let length = whole.len() - ahead.rest.len();
             *place = whole.get(..length).unwrap_or_default().trim_ascii();
-            if !comma {
+            if end == b')' {
                 break;
             }
             ahead.advance(1);
@@ -89,30 +106,30 @@ impl Scanner<'_> {
         found
     }
 
-    /// Goes on to the comma or parenthesis that ends an argument; whether it is a comma.
-    fn skip_argument(&mut self) -> bool {
+    /// Goes on to the comma or parenthesis that ends an argument, and returns it; `None` if that can't be told.
+    fn skip_argument(&mut self) -> Option<u8> {
         let mut depth = 0usize;
+        let (mut earlier, mut before) = (b' ', b' ');
         while let Some((&byte, after)) = self.rest.split_first() {
             match byte {
-                b',' if depth == 0 => return true,
-                b')' if depth == 0 => return false,
-                b'(' => depth += 1,
-                b')' => depth -= 1,
-                b'\'' => {
+                b',' | b')' if depth == 0 => return Some(byte),
+                b'(' | b'[' => depth += 1,
+                b')' | b']' => depth = depth.checked_sub(1)?,
+                b'\'' if belongs(earlier, IN_WORD) || !before.is_ascii_alphabetic() => {
                     self.rest = after;
                     self.skip_string(!self.conforming);
+                    (earlier, before) = (b' ', byte);
                     continue;
                 }
+                b'$' if after.first().is_some_and(u8::is_ascii_digit) => {}
                 // Strings of other forms, quoted names and comments are not worth reading: the rest is not told.
-                b'"' | b'\\' | b'&' | b'/' | b'-' => {
-                    self.rest = &[];
-                    return false;
-                }
+                b'\'' | b'$' | b'"' | b'\\' | b'&' | b'/' | b'-' => return None,
                 _ => {}
             }
+            (earlier, before) = (before, byte);
             self.rest = after;
         }
-        false
+        None
     }
 }
 
@@ -134,7 +151,7 @@ fn special(word: &[u8]) -> Effects {
                 Effects::NONE
             }
         }
-        Some(b'c' | b'q' | b't' | b'x') if is_one_of(&DYNAMIC) => Effects::ANYTHING,
+        Some(b'c' | b'd' | b'q' | b's' | b't' | b'x') if is_one_of(&DYNAMIC) => Effects::ANYTHING,
         Some(b'd') if is_one_of(&HIDDEN) => Effects::HIDDEN,
         _ => Effects::NONE,
     }

@@ -50,7 +50,8 @@ pub fn custom_names(text: &[u8]) -> CustomNames {
             push(&mut name, next);
             rest = after;
         }
-        if is_custom_name(name.as_bytes()) && !found.names.contains(&name) {
+        // Of what is not ASCII the bytes were read, and not the letters: that there is more is said.
+        if name.is_ascii() && is_custom_name(name.as_bytes()) && !found.names.contains(&name) {
             if found.names.len() == MOST {
                 found.more = true;
                 return found;
@@ -61,11 +62,11 @@ pub fn custom_names(text: &[u8]) -> CustomNames {
     found
 }
 
-/// Whether the server would take this for the name of a custom setting.
+/// Whether the server would take this for the name of a custom setting. Letters that are not ASCII may be in it, in
+/// whatever encoding.
 #[must_use]
 pub fn is_custom_name(name: &[u8]) -> bool {
     name.contains(&b'.')
-        && name.is_ascii()
         && name.split(|&b| b == b'.').all(|part| {
             part.first().is_some_and(|&b| belongs(b, BEGINS_WORD))
                 && part.iter().all(|&b| belongs(b, IN_WORD))
@@ -142,6 +143,17 @@ mod tests {
         }
         assert_eq!(of("SET a.b.c = 1, d.e"), ["a.b.c", "d.e"]);
         assert!(of("SELECT 1.5, 'x, y', 1a.b FROM \"a b\".c WHERE x = .5").is_empty());
+    }
+
+    #[test]
+    fn letters_of_any_alphabet_make_a_name() {
+        for name in ["app.t\u{e9}".as_bytes(), b"\xe9.a", b"_a.b$1.c"] {
+            assert!(is_custom_name(name), "{name:?}");
+        }
+        for name in ["app", "app.", ".a", "1a.b", "a b.c", "a.b c", "a.-"] {
+            assert!(!is_custom_name(name.as_bytes()), "{name}");
+        }
+        assert!(of("SET app.t\u{e9} = 1").is_empty());
     }
 
     #[test]

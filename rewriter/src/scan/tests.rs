@@ -16,6 +16,10 @@ fn names() -> Names {
         "pg_advisory_xact_lock",
         "on",
         "numeric",
+        "copy",
+        "table_to_xml",
+        "database_to_xml_and_xmlschema",
+        "schema_to_xml",
     ];
     let builtin = builtin.map(|name| name.as_bytes().into());
     Names::new(
@@ -54,6 +58,10 @@ fn plain_statements_leave_nothing() {
         "/* plain @include */ SELECT 1 -- a @b",
         "DECLARE c CURSOR FOR SELECT 1",
         "SELECT 1 /* a /* nested */ still */",
+        "WITH a AS (SELECT 1) INSERT INTO t (a) SELECT 1",
+        "WITH RECURSIVE a(n) AS (SELECT 1), b AS (INSERT INTO t (a) VALUES (1) RETURNING 1) MERGE INTO t USING b ON 1 = 1 WHEN NOT MATCHED THEN INSERT VALUES (1)",
+        "EXPLAIN ANALYZE INSERT INTO t (a) VALUES (1)",
+        "COPY (INSERT INTO t (a) VALUES (1) RETURNING 1) TO STDOUT",
     ] {
         assert_eq!(effects(sql), Effects::NONE, "{sql}");
     }
@@ -88,6 +96,13 @@ fn settings_are_seen() {
         "SELECT t.touch_session FROM t",
         "SELECT 1; CHECK THIS",
         "SELECT E'a'\n'\\'', 'b' ; SET x = 1 --'",
+        "SELECT 'a' OPERATOR(pg_catalog.||) set_config('a', 'b', false)",
+        "SELECT 'a' OPERATOR /* c */ (pg_catalog.||) unknown_function(1)",
+        "SELECT (1) set_config('a', 'b', false)",
+        "SELECT 1 AS touch_session (a)",
+        "SELECT table_to_xml('v', true, false, '')",
+        "SELECT database_to_xml_and_xmlschema(true, false, '')",
+        "SELECT schema_to_xml('s', true, false, '')",
     ] {
         assert!(effects(sql).contains(Effects::SETTINGS), "{sql}");
     }
@@ -112,6 +127,16 @@ fn state_is_seen() {
         "SELECT 1 AS a INTO LOCAL TEMP x",
         "SELECT 1 AS a INTO GLOBAL TEMPORARY x",
         "SELECT 1 AS a INTO x",
+        "SELECT insert INTO TEMP x FROM (SELECT 1 AS insert) y",
+        "SELECT merge INTO x FROM y",
+        "SELECT (1) insert INTO TEMP x",
+        "SELECT 1 AS insert INTO TEMP x",
+        "SELECT a, insert INTO TEMP x FROM y",
+        "WITH insert AS (SELECT 1) SELECT (1) insert INTO TEMP x",
+        "WITH a AS (SELECT 1) SELECT count(insert) INTO TEMP x",
+        "WITH a AS (SELECT 1) SELECT merge INTO TEMP x",
+        "SELECT 1 OPERATOR(pg_catalog.=) pg_try_advisory_lock(1)",
+        "SELECT (1) pg_advisory_lock(1)",
         "CREATE TABLE \"pg_temp\".x (a int)",
         "CREATE TABLE x (a int)",
         "CREATE FUNCTION PG_TEMP.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -177,6 +202,30 @@ fn names_that_are_computed_are_told_apart() {
         "DO 'begin perform set_config(''app.tenant'', ''x'', false); end'",
     ] {
         assert!(!effects(sql).contains(Effects::UNTOLD), "{sql}");
+        assert!(effects(sql).contains(Effects::SETTINGS), "{sql}");
+    }
+}
+
+#[test]
+fn what_ends_with_its_transaction_is_told_by_the_third_argument() {
+    for sql in [
+        "SELECT set_config('a', 'b', true)",
+        "SELECT set_config('a', 'b,''true)', true)",
+        "SELECT set_config('a', (array['x', 'y'])[1], TRUE )",
+        "SELECT set_config('a', $1, true)",
+    ] {
+        assert_eq!(effects(sql), Effects::LOCAL, "{sql}");
+    }
+    for sql in [
+        "SELECT set_config('a', $$b,true)$$, false)",
+        "SELECT set_config('a', $x$b,true)$x$, false)",
+        r#"SELECT set_config('a', E'b,"\',true)"', false)"#,
+        r#"SELECT set_config('a', n'b\',true)', false)"#,
+        "SELECT set_config('a', U&'b,true)', false)",
+        "SELECT set_config('a', array[false, true, false]::text, false)",
+        "SELECT set_config('a', array[false, true)",
+        "SELECT set_config('a', 'b' /* , true) */, false)",
+    ] {
         assert!(effects(sql).contains(Effects::SETTINGS), "{sql}");
     }
 }

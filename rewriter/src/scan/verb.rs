@@ -19,6 +19,9 @@ pub(super) enum Verb {
     Discard,
     Rollback,
     Explain,
+    Prepare,
+    /// `WITH`, up to the verb that its parts are for.
+    With,
     /// `DO`: its strings are code.
     Body,
 }
@@ -78,7 +81,7 @@ impl Scanner<'_> {
                 return Token::Insert;
             }
             Some(b'w') if is("with") => {
-                self.verb = Verb::Plain;
+                self.verb = Verb::With;
                 return Token::Naming;
             }
             Some(b's') if is("set") => (Effects::SETTINGS, Verb::Set),
@@ -94,7 +97,7 @@ impl Scanner<'_> {
             Some(b'l') if is("load") => (Effects::LOAD, Verb::Plain),
             Some(b'l') if is("listen") => (Effects::STATE, Verb::Plain),
             Some(b'u') if is("unlisten") => (Effects::STATE, Verb::Plain),
-            Some(b'p') if is("prepare") => (Effects::STATE, Verb::Plain),
+            Some(b'p') if is("prepare") => (Effects::STATE, Verb::Prepare),
             Some(b'c') if is("close") => (Effects::STATE, Verb::Plain),
             Some(b'c') if is("create") => (SCHEMA, Verb::Create),
             Some(b'a') if is("alter") => (SCHEMA, Verb::Schema),
@@ -149,6 +152,11 @@ impl Scanner<'_> {
             }
             Verb::Explain if is("create") => self.verb = self.mark(SCHEMA, Verb::Create),
             Verb::Explain if is("select") => self.verb = Verb::Plain,
+            Verb::With if self.depth == 0 && self.last == Token::Close && !is("as") => {
+                let token = self.token(word);
+                self.verb = Verb::Plain;
+                return token;
+            }
             _ => {}
         }
         self.token(word)
@@ -194,12 +202,23 @@ impl Scanner<'_> {
                 Token::Naming
             }
             4 if is("with") => Token::Naming,
-            5 if is("merge") => Token::Insert,
-            6 if is("insert") => Token::Insert,
+            5 if is("merge") && self.is_verb() => Token::Insert,
+            6 if is("insert") && self.is_verb() => Token::Insert,
             8 if is("distinct") => Token::Distinct,
             9 if is("recursive") => Token::Naming,
             10 if is("ordinality") => Token::Naming,
             _ => Token::Other,
+        }
+    }
+
+    /// Whether a word is a verb, and not a column or an alias, where it may be either.
+    fn is_verb(&self) -> bool {
+        match self.verb {
+            Verb::Explain | Verb::Prepare => true,
+            Verb::With => {
+                self.last == Token::Open || (self.depth == 0 && self.last == Token::Close)
+            }
+            _ => self.last == Token::Open,
         }
     }
 

@@ -3,42 +3,101 @@
 use std::collections::HashSet;
 
 use super::traces::Trace;
+use super::words::{Token, loose, sql};
 
 /// A function's body, by its words.
 #[derive(Debug, Default)]
 pub(super) struct Body {
-    /// All of them, in lower case.
+    /// All of them, in lower case; those of strings if it runs dynamic SQL.
     pub(super) words: HashSet<String>,
     /// What it leaves by itself.
     pub(super) trace: Trace,
+    /// What it leaves if its strings are code: it may hand them to a function that runs them.
+    pub(super) quoted: Trace,
 }
 
 impl Body {
-    /// Reads the text of a body in any language.
-    pub(super) fn read(text: &str) -> Self {
-        let tokens = tokens(text);
+    /// Reads the text of a body in this language.
+    pub(super) fn read(text: &str, language: &str) -> Self {
         let mut body = Self::default();
-        for (at, token) in tokens.iter().enumerate() {
-            let Token::Word(word) = token else { continue };
-            let before = at.checked_sub(1).and_then(|at| tokens.get(at));
-            let after = tokens.get(at + 1..).unwrap_or_default();
-            body.trace |= trace(word, before, after);
-            body.words.insert(word.clone());
+        if !matches!(language, "sql" | "plpgsql") {
+            // All of it may be code, and what a comment is nobody knows.
+            let tokens = loose(text);
+            body.trace = trace_of(&tokens, true).without(Trace::SCHEMA);
+            body.note_words(&tokens);
+            return body;
+        }
+        body.read_sql(&sql(text, true));
+        if text.contains('\\') {
+            body.read_sql(&sql(text, false));
         }
         body
     }
+
+    fn read_sql(&mut self, tokens: &[Token]) {
+        self.trace |= trace_of(tokens, false);
+        self.note_words(tokens);
+        for token in tokens {
+            let Token::Text { text, .. } = token else {
+                continue;
+            };
+            let inside = loose(text);
+            // What it makes of the schema is found when somebody looks for that: the text may be no code at all.
+            self.quoted |= trace_of(&inside, true).without(Trace::SCHEMA);
+            if self.trace.contains(Trace::OPAQUE) {
+                self.note_words(&inside);
+            }
+        }
+        if self.trace.contains(Trace::OPAQUE) {
+            self.trace |= self.quoted;
+        }
+    }
+
+    fn note_words(&mut self, tokens: &[Token]) {
+        let words = tokens.iter().filter_map(|token| match token {
+            Token::Word(word) | Token::Name(word) => Some(word.clone()),
+            _ => None,
+        });
+        self.words.extend(words);
+    }
 }
 
-fn trace(word: &str, before: Option<&Token>, after: &[Token]) -> Trace {
-    let is = |token: Option<&Token>, words: &[&str]| matches!(token, Some(Token::Word(word)) if words.contains(&word.as_str()));
+/// What tokens leave; quotes among them begin a statement if they are read as a string's text may be.
+fn trace_of(tokens: &[Token], quotes: bool) -> Trace {
+    let mut found = Trace::NONE;
+    for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+        let after = tokens.get(at + 1..).unwrap_or_default();
+        found |= match token {
+            Token::Word(word) => keyword(word, before, after, quotes) | call(word, after),
+            Token::Name(word) => call(word, after),
+            Token::Escaped => Trace::SESSION | Trace::OPAQUE,
+            Token::Text { .. } | Token::Sign(_) => Trace::NONE,
+        };
+    }
+    found
+}
+
+fn is(token: Option<&Token>, words: &[&str]) -> bool {
+    matches!(token, Some(Token::Word(word)) if words.contains(&word.as_str()))
+}
+
+fn if_so(holds: bool) -> Trace {
+    if holds { Trace::SESSION } else { Trace::NONE }
+}
+
+/// What words of SQL say that are not called.
+fn keyword(word: &str, before: Option<&Token>, after: &[Token], quotes: bool) -> Trace {
     let after_is = |words: &[&str]| is(after.first(), words);
     let before_is = |words: &[&str]| is(before, words);
     let starts = match before {
-        None | Some(Token::Sign(';' | '\'' | '"' | '$' | ':' | '>')) => true,
-        Some(Token::Sign(_)) => false,
-        Some(Token::Word(_)) => before_is(&["begin", "then", "else", "loop", "atomic"]),
+        None | Some(Token::Sign(';' | ':' | '>')) => true,
+        Some(Token::Sign('\'' | '"' | '$')) => quotes,
+        Some(Token::Word(_)) => before_is(&[
+            "begin", "then", "else", "loop", "atomic", "explain", "analyze", "analyse", "verbose",
+        ]),
+        Some(_) => false,
     };
-    let if_so = |holds: bool| if holds { Trace::SESSION } else { Trace::NONE };
     match word {
         "set" => {
             // Not `SET local.name`.
@@ -49,20 +108,34 @@ fn trace(word: &str, before: Option<&Token>, after: &[Token]) -> Trace {
         "listen" | "unlisten" | "reset" | "discard" | "load" | "prepare" | "deallocate" => {
             if_so(starts)
         }
+        // It goes with its session: nobody else's catalog changes.
+        "create" if starts && makes_temporary(after) => Trace::SESSION,
         // In which schema it is made, the session's path may say.
         "create" | "alter" | "drop" | "import" if starts => Trace::SESSION | Trace::SCHEMA,
         "temp" | "temporary" => if_so(before_is(&["create", "local", "global", "replace", "into"])),
         "hold" => if_so(before_is(&["with"])),
         // What it runs is not to be known.
         "execute" if !after_is(&["function", "procedure", "on"]) => Trace::SESSION | Trace::OPAQUE,
+        _ => Trace::NONE,
+    }
+}
+
+/// Whether what follows CREATE says that it is temporary.
+fn makes_temporary(after: &[Token]) -> bool {
+    let mut words = after
+        .iter()
+        .skip_while(|token| is(Some(token), &["or", "replace", "local", "global"]));
+    is(words.next(), &["temp", "temporary"])
+}
+
+/// What a function, or a relation, of the server's own leaves.
+fn call(word: &str, after: &[Token]) -> Trace {
+    match word {
         "set_config" => set_config(after),
         "pg_temp" | "pg_settings" => Trace::SESSION,
         "dblink_connect" | "dblink_connect_u" => Trace::SESSION | Trace::HIDDEN,
-        "query_to_xml"
-        | "query_to_xmlschema"
-        | "query_to_xml_and_xmlschema"
-        | "ts_stat"
-        | "ts_rewrite" => Trace::SESSION | Trace::OPAQUE,
+        "ts_stat" | "ts_rewrite" => Trace::SESSION | Trace::OPAQUE,
+        _ if word.contains("_to_xml") => Trace::SESSION | Trace::OPAQUE,
         _ => if_so(
             (word.starts_with("pg_advisory_") || word.starts_with("pg_try_advisory_"))
                 && !word.contains("_xact_")
@@ -87,16 +160,25 @@ fn set_config(after: &[Token]) -> Trace {
         false
     });
     let arguments = arguments.get(..end.unwrap_or(0)).unwrap_or_default();
+    // In a string's text a comment may hide that it is another argument.
+    let commented = arguments.windows(2).any(|pair| {
+        matches!(
+            pair,
+            [Token::Sign('-'), Token::Sign('-')] | [Token::Sign('/'), Token::Sign('*')]
+        )
+    });
     if let [.., Token::Sign(','), Token::Word(last)] = arguments
         && last == "true"
+        && !commented
     {
         return Trace::NONE;
     }
-    // 'name', or 'custom.name', each letter for itself.
     let name_end = arguments
         .iter()
         .position(|token| *token == Token::Sign(','));
     match arguments.get(..name_end.unwrap_or(0)) {
+        Some([Token::Text { plain: true, .. }]) => Trace::SESSION,
+        // 'name', or 'custom.name', each letter for itself.
         Some([Token::Sign('\''), inside @ .., Token::Sign('\'')])
             if inside
                 .iter()
@@ -108,45 +190,12 @@ fn set_config(after: &[Token]) -> Trace {
     }
 }
 
-#[derive(Debug, PartialEq)]
-enum Token {
-    /// In lower case.
-    Word(String),
-    Sign(char),
-}
-
-/// Words and signs without comments. Literals are read like all else, for they may be statements.
-fn tokens(text: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = if rest.starts_with("--") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if first.is_alphabetic() || first == '_' {
-            let word = |c: char| c.is_alphanumeric() || c == '_';
-            let length = rest.find(|c| !word(c)).unwrap_or(rest.len());
-            let (word, _) = rest.split_at(length);
-            tokens.push(Token::Word(word.to_lowercase()));
-            length
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(Token::Sign(first));
-            }
-            first.len_utf8()
-        };
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    tokens
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn changes(body: &str) -> bool {
-        Body::read(body).trace != Trace::NONE
+        Body::read(body, "plpgsql").trace != Trace::NONE
     }
 
     #[test]
@@ -163,13 +212,24 @@ mod tests {
             "begin execute 'set work_mem = ' || n; end",
             "begin execute format('SET %I = 1', n); end",
             "begin execute query; end",
-            "plpy.execute(\"set work_mem = 1\")",
             "declare c cursor with hold for select 1",
             "create table pg_temp.t (n int)",
             "<<a>> set x = 1",
             "begin set local.x = 1; end",
             "begin execute format('select %L', x); end",
             "begin create table t (n int); end",
+            "begin if p like '/api/*' then perform set_config('app.t', p, false); end if; end",
+            "begin p := '--' || p; perform set_config('app.t', p, false); end",
+            "select set_config('app.t', 'x, true)', false)",
+            "select set_config('app.t', $$x, true)$$, false)",
+            "select set_config('app.t', 'x', false -- , true\n)",
+            r"select E'\' /*', set_config('app.t', 'x', false) -- */",
+            r"select '\'' || set_config('app.t', 'x', false)",
+            r#"select U&"s\0065t_config"('app.t', 'x', false)"#,
+            "select \"set_config\"('app.t', 'x', false)",
+            "begin execute 'select 1 /*' || $a$ */; set x = 1 $a$; end",
+            "select table_to_xml('v', true, false, '')",
+            "select * from schema_to_xml_and_xmlschema('s', true, false, '')",
         ] {
             assert!(changes(body), "{body}");
         }
@@ -186,14 +246,30 @@ mod tests {
             "begin grant execute on function f() to x; end",
             "select temp from weather",
             "select set_config('app.user', f($1, 2), true)",
+            "select set_config('app.user', 'a)', true /* false) */)",
+            "UPDATE \"User\" SET a = 1",
+            "INSERT INTO log VALUES ('create'), ('set x = 1'), ($$load 'x'$$)",
+            "select 'it''s; reset all'",
         ] {
             assert!(!changes(body), "{body}");
         }
     }
 
     #[test]
+    fn other_languages_are_read_to_their_last_word() {
+        for body in [
+            "plpy.execute(\"set work_mem = 1\")",
+            "# plpy.execute('listen a')",
+            "-- /* set_config('a.b', 'c', false)",
+        ] {
+            let found = Body::read(body, "plpython3u").trace;
+            assert_ne!(found, Trace::NONE, "{body}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_told_is_said() {
-        let of = |body: &str| Body::read(body).trace;
+        let of = |body: &str| Body::read(body, "plpgsql").trace;
         assert_eq!(
             of("select set_config('app.user', $1, false)"),
             Trace::SESSION
@@ -203,6 +279,42 @@ mod tests {
             Trace::SESSION | Trace::UNTOLD
         );
         assert!(of("begin execute q using a; end").contains(Trace::OPAQUE));
-        assert!(of("begin create table t (n int); end").contains(Trace::SCHEMA));
+        for body in [
+            "select set_config(E'app.user', $1, false)",
+            "select set_config('app.'\n'user', $1, false)",
+            "select set_config($$app.user$$, $1, false)",
+            "begin execute 'select set_config(''app.'' || n, v, false)'; end",
+        ] {
+            assert!(of(body).contains(Trace::UNTOLD), "{body}");
+        }
+        assert!(of("begin execute 'select dblink_connect(''x'')'; end").contains(Trace::HIDDEN));
+    }
+
+    #[test]
+    fn another_schema_is_what_a_statement_makes() {
+        let of = |body: &str| Body::read(body, "plpgsql").trace;
+        for body in [
+            "begin create table t (n int); end",
+            "begin if a then drop table t; end if; end",
+            "create or replace view v as select 1",
+        ] {
+            assert!(of(body).contains(Trace::SESSION | Trace::SCHEMA), "{body}");
+        }
+        for body in [
+            "begin create temp table t (n int) on commit drop; end",
+            "begin create or replace local temporary view t as select 1; end",
+            "begin execute format('create table %I (n int)', n); end",
+        ] {
+            assert_eq!(of(body).without(Trace::OPAQUE), Trace::SESSION, "{body}");
+        }
+    }
+
+    #[test]
+    fn strings_are_code_for_whom_they_are_handed_to() {
+        let body = Body::read("begin perform run('set x = 1; select f()'); end", "plpgsql");
+        assert_eq!((body.trace, body.quoted), (Trace::NONE, Trace::SESSION));
+        assert!(!body.words.contains("f"));
+        let body = Body::read("begin execute 'select f()'; end", "plpgsql");
+        assert!(body.words.contains("f"));
     }
 }

@@ -73,11 +73,21 @@ SELECT hashtextextended(concat_ws(' ',
        FROM pg_catalog.pg_cast WHERE oid >= 16384),
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 10)) FROM pg_catalog.pg_type
       WHERE oid >= 16384 AND typtype IN ('b', 'd', 'e', 'r', 'm') AND typcategory <> 'A'),
-    (SELECT sum(hashtextextended(relname::text, oid::int8))
-       FROM pg_catalog.pg_class WHERE oid >= 16384 AND (relhasrules OR relhastriggers))), 0)";
+    (SELECT sum(hashint8extended(indexrelid::int8 << 32 | xmin::text::int8, 11)) FROM pg_catalog.pg_index
+      WHERE indexrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)),
+    (SELECT sum(hashint8extended(partrelid::int8 << 32 | xmin::text::int8, 12))
+       FROM pg_catalog.pg_partitioned_table WHERE partexprs IS NOT NULL),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 13))
+       FROM pg_catalog.pg_statistic_ext WHERE stxexprs IS NOT NULL),
+    (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 14)) FROM pg_catalog.pg_event_trigger),
+    (SELECT sum(hashtextextended(c.relname::text, c.oid::int8)) FROM pg_catalog.pg_class c
+      WHERE c.oid >= 16384 AND (c.relhasrules OR c.relhastriggers OR c.relhassubclass OR c.relchecks > 0
+         OR c.relrowsecurity OR c.relkind = 'p' OR c.oid IN (SELECT adrelid FROM pg_catalog.pg_attrdef)
+         OR c.oid IN (SELECT indrelid FROM pg_catalog.pg_index
+                       WHERE indexprs IS NOT NULL OR indpred IS NOT NULL)))), 0)";
 
 /// A number that is another one whenever committed DDL has changed what leaves something behind in a session. It is
-/// cheaper than [`fingerprint`]: it reads neither columns nor indexes.
+/// cheaper than [`fingerprint`]: it reads no columns, and of indexes only those of expressions.
 ///
 /// # Errors
 /// What the server or the connection says.

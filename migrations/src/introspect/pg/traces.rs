@@ -33,6 +33,12 @@ impl Trace {
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// These flags without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
 }
 
 impl BitOr for Trace {
@@ -187,8 +193,9 @@ impl Material {
             if function.language == "c" || function.language == "internal" {
                 node.trace |= compiled(&function.volatility, function.extension.as_deref());
             } else if function.has_source {
-                let body = Body::read(&function.source);
+                let body = Body::read(&function.source, &function.language);
                 node.trace |= body.trace;
+                node.quoted |= body.quoted;
                 node.words.extend(body.words);
                 node.texts.push(function.source);
                 if !known && function.volatility == "v" {
@@ -233,6 +240,8 @@ struct Graph {
 #[derive(Debug, Default)]
 struct Node {
     trace: Trace,
+    /// What its strings leave if what it uses runs them.
+    quoted: Trace,
     words: BTreeSet<String>,
     references: Vec<u32>,
     texts: Vec<String>,
@@ -270,6 +279,11 @@ impl Graph {
                 continue;
             }
             *known |= trace;
+            if let Some(node) = self.nodes.get(name)
+                && known.contains(Trace::OPAQUE)
+            {
+                *known |= node.quoted;
+            }
             let all = *known;
             next.extend(
                 users
@@ -302,7 +316,7 @@ mod tests {
             (3, "high", "select 1 from \"Middle\"()"),
             (4, "other", "select 1"),
         ] {
-            let body = Body::read(body);
+            let body = Body::read(body, "sql");
             let node = graph.node(oid, name);
             node.trace = body.trace;
             node.words.extend(body.words);

@@ -1,4 +1,5 @@
-//! What stored expressions call: those of views, rules, defaults, policies, checks, and bodies in standard SQL.
+//! What stored expressions call: those of views, rules, defaults, policies, checks, indexes, partitions' keys, and
+//! bodies in standard SQL.
 //!
 //! They are read as the node trees that the catalog stores: to have them written as SQL would lock what they name.
 
@@ -22,78 +23,101 @@ pub(super) struct Found {
     pub(super) strings: Vec<String>,
 }
 
-/// Whatever refers to functions: the object, what it refers to, and its tree if that leaves something by itself.
+/// Whatever refers to functions: the object, what it refers to, its tree if that leaves something by itself, whether
+/// that may be anything, and whether it happens only where something is written. Defaults do, but for those of columns
+/// that are computed when they are read; the planner may compute the constant parts of the other trees.
 const FOUND: &str = r"
 WITH own AS MATERIALIZED (
-    SELECT pg_catalog.array_agg(oid) AS oids
-      FROM (SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.oid < 16384
-               AND (p.proname IN ('set_config', 'ts_stat', 'ts_rewrite') OR p.proname LIKE 'query\_to\_xml%'
+    SELECT pg_catalog.array_agg(oid) AS oids, pg_catalog.array_agg(oid) FILTER (WHERE dynamic) AS dynamic
+      FROM (SELECT p.oid, p.proname IN ('ts_stat', 'ts_rewrite') OR p.proname LIKE '%\_to\_xml%' AS dynamic
+              FROM pg_catalog.pg_proc p WHERE p.oid < 16384
+               AND (p.proname IN ('set_config', 'ts_stat', 'ts_rewrite') OR p.proname LIKE '%\_to\_xml%'
                     OR p.proname LIKE '%\_replication\_slot'
                     OR ((p.proname LIKE 'pg\_advisory\_%' OR p.proname LIKE 'pg\_try\_advisory\_%')
                         AND p.proname NOT LIKE '%\_xact\_%'))
-            UNION ALL SELECT 'pg_catalog.pg_settings'::pg_catalog.regclass::pg_catalog.oid) o),
-trees(oid, name, tree) AS (
-    SELECT c.oid, c.relname, r.ev_action::text || r.ev_qual::text
+            UNION ALL SELECT 'pg_catalog.pg_settings'::pg_catalog.regclass::pg_catalog.oid, false) o),
+trees(oid, name, tree, written) AS (
+    SELECT c.oid, c.relname, r.ev_action::text || r.ev_qual::text, r.ev_type <> '1'
       FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class WHERE c.oid >= 16384
     UNION ALL
-    SELECT c.oid, c.relname, d.adbin::text
-      FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE c.oid >= 16384
+    SELECT c.oid, c.relname, d.adbin::text, a.attgenerated::text <> 'v'
+      FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE c.oid >= 16384
     UNION ALL
-    SELECT c.oid, c.relname, concat(p.polqual::text, p.polwithcheck::text)
+    SELECT c.oid, c.relname, concat(p.polqual::text, p.polwithcheck::text), false
       FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
     UNION ALL
-    SELECT coalesce(c.oid, 0), coalesce(c.relname, ''), k.conbin::text
+    SELECT coalesce(c.oid, 0), coalesce(c.relname, ''), k.conbin::text, false
       FROM pg_catalog.pg_constraint k LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
      WHERE k.contype = 'c' AND k.oid >= 16384
     UNION ALL
-    SELECT p.oid, p.proname, concat(p.prosqlbody::text, p.proargdefaults::text)
+    SELECT c.oid, c.relname, concat(i.indexprs::text, i.indpred::text), false
+      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+     WHERE c.oid >= 16384 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+    UNION ALL
+    SELECT c.oid, c.relname, t.partexprs::text, false
+      FROM pg_catalog.pg_partitioned_table t JOIN pg_catalog.pg_class c ON c.oid = t.partrelid
+     WHERE t.partexprs IS NOT NULL
+    UNION ALL
+    SELECT c.oid, c.relname, e.stxexprs::text, false
+      FROM pg_catalog.pg_statistic_ext e JOIN pg_catalog.pg_class c ON c.oid = e.stxrelid
+     WHERE e.stxexprs IS NOT NULL
+    UNION ALL
+    SELECT p.oid, p.proname, concat(p.prosqlbody::text, p.proargdefaults::text), false
       FROM pg_catalog.pg_proc p
      WHERE p.oid >= 16384 AND (p.prosqlbody IS NOT NULL OR p.proargdefaults IS NOT NULL)),
-found AS (
-    SELECT t.oid, t.name, t.tree, ARRAY(
-               SELECT DISTINCT m[1]::oid
-                 FROM pg_catalog.regexp_matches(t.tree,
-                      ':(?:funcid|opfuncid|aggfnoid|winfnoid|relid) (\d+)', 'g') m
-                WHERE m[1]::oid >= 16384 OR m[1]::oid = ANY (own.oids)) AS refs
-      FROM trees t, own)
-SELECT f.oid, f.name::text, f.refs, CASE WHEN f.refs && own.oids THEN f.tree END
-  FROM found f, own WHERE f.refs <> '{}'
+found AS MATERIALIZED (
+    SELECT f.oid, f.name, f.tree, f.written, f.refs
+      FROM (SELECT t.oid, t.name, t.tree, t.written, ARRAY(
+                SELECT DISTINCT m[1]::oid
+                  FROM pg_catalog.regexp_matches(t.tree,
+                       ':(?:funcid|opfuncid|aggfnoid|winfnoid|relid) (\d+)', 'g') m
+                 WHERE m[1]::oid >= 16384 OR m[1]::oid = ANY (own.oids)) AS refs
+              FROM trees t, own) f
+     WHERE f.refs <> '{}'),
+uses(oid, name, refs, tree, opaque, written) AS (
+    SELECT f.oid, f.name::text, f.refs, CASE WHEN f.refs && own.oids THEN f.tree END, f.refs && own.dynamic, f.written
+      FROM found f, own
+    UNION ALL
+    SELECT c.oid, c.relname::text, ARRAY[t.tgfoid], NULL, false, true
+      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+     WHERE t.tgfoid >= 16384
+    UNION ALL
+    SELECT c.oid, c.relname::text, ARRAY[k.conrelid], NULL, false, true
+      FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+     WHERE k.contype = 'f' AND (k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a', 'r')))
+SELECT * FROM uses
 UNION ALL
-SELECT c.oid, c.relname::text, ARRAY[t.tgfoid], NULL
-  FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
- WHERE t.tgfoid >= 16384
-UNION ALL
-SELECT c.oid, c.relname::text, ARRAY[k.conrelid], NULL
-  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
- WHERE k.contype = 'f' AND (k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a', 'r'))
-UNION ALL
-SELECT c.oid, c.relname::text, ARRAY[i.inhrelid], NULL
+SELECT c.oid, c.relname::text, ARRAY[i.inhrelid], NULL, false, false
   FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent
- WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = i.inhrelid AND NOT t.tgisinternal)
-    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = i.inhrelid)
+ WHERE i.inhrelid IN (SELECT u.oid FROM uses u)
     OR EXISTS (SELECT FROM pg_catalog.pg_inherits n WHERE n.inhparent = i.inhrelid)
 UNION ALL
 SELECT p.oid, p.proname::text,
        ARRAY[a.aggtransfn::oid, a.aggfinalfn::oid, a.aggmtransfn::oid, a.aggminvtransfn::oid,
-             a.aggmfinalfn::oid, a.aggcombinefn::oid], NULL
+             a.aggmfinalfn::oid, a.aggcombinefn::oid], NULL, false, false
   FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid WHERE p.oid >= 16384
 UNION ALL
-SELECT 0, '', ARRAY[o.oprcode::oid], NULL FROM pg_catalog.pg_operator o WHERE o.oprcode::oid >= 16384
+SELECT 0, '', ARRAY[o.oprcode::oid], NULL, false, false
+  FROM pg_catalog.pg_operator o WHERE o.oprcode::oid >= 16384
 UNION ALL
-SELECT 0, '', ARRAY[e.evtfoid], NULL FROM pg_catalog.pg_event_trigger e
+SELECT 0, '', ARRAY[e.evtfoid], NULL, false, false FROM pg_catalog.pg_event_trigger e
 UNION ALL
-SELECT 0, '', ARRAY[c.castfunc], NULL FROM pg_catalog.pg_cast c WHERE c.castfunc >= 16384";
+SELECT 0, '', ARRAY[c.castfunc], NULL, false, false FROM pg_catalog.pg_cast c WHERE c.castfunc >= 16384";
 
 pub(super) async fn read(client: &impl GenericClient) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     for row in rows(client, FOUND).await? {
         let tree: Option<String> = get(&row, 3)?;
         let strings = tree.as_deref().map(strings).unwrap_or_default();
-        let trace = match &tree {
+        let mut trace = match &tree {
             None => Trace::NONE,
             Some(_) if strings.is_empty() => Trace::SESSION | Trace::UNTOLD,
             Some(_) => Trace::SESSION,
         };
+        if get(&row, 4)? {
+            trace |= Trace::OPAQUE;
+        }
         found.push(Found {
             oid: get(&row, 0)?,
             name: get(&row, 1)?,
