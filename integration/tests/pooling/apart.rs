@@ -170,7 +170,8 @@ async fn settings_by_functions(major: u32) -> Result<()> {
              GRANT ALL ON ALL TABLES IN SCHEMA public TO app",
         )
         .await?;
-    // The first statement of all that the proxy sees of this database since then, nobody annotated one.
+    // Nobody annotated a statement.
+    pair.learned().await?;
     pair.keeps("SELECT set_tenant('42')", TENANT, "42").await?;
     pair.keeps("SELECT set_any('app.tenant', '42')", TENANT, "42")
         .await?;

@@ -26,6 +26,15 @@ impl Pair {
         Ok(Self { scene, a, b })
     }
 
+    /// Waits until it is known what leaves something behind: nobody's statement waits long for that.
+    pub(crate) async fn learned(&self) -> Result<()> {
+        eventually("it is known what is harmless", async || {
+            self.a.batch_execute("SELECT 1").await?;
+            Ok(self.last().await? == "SELECT 1")
+        })
+        .await
+    }
+
     /// What a client reads, by the simple protocol.
     pub(crate) async fn read(client: &Client, sql: &str) -> Result<String> {
         let messages = client.simple_query(sql).await?;

@@ -24,6 +24,7 @@ async fn bodies_with_comments_in_strings(major: u32) -> Result<()> {
                  $$ SELECT set_config('app.tenant', $a$x, true)$a$, false) $$",
         )
         .await?;
+    pair.learned().await?;
     pair.keeps("SELECT by_path('/api/*')", TENANT, "42").await?;
     pair.keeps("SELECT by_dash('a')", TENANT, "42").await?;
     pair.keeps("SELECT by_end()", TENANT, "x, true)").await?;
