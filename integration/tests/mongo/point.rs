@@ -228,6 +228,25 @@ enum Change {
     Sql(String, usize),
 }
 
+impl Change {
+    /// Makes it, by another client; how many documents with the key 1 there are then.
+    async fn make(self, scene: &Scene, changing: &mut Raw) -> Result<usize> {
+        match self {
+            Self::Commands(database, commands, expected) => {
+                for mut command in commands {
+                    command.append(cstr!("$db"), database);
+                    changing.run(&command).await?;
+                }
+                Ok(expected)
+            }
+            Self::Sql(sql, expected) => {
+                scene.admin.execute(&sql, &[]).await?;
+                Ok(expected)
+            }
+        }
+    }
+}
+
 /// Changes of the collection `c` beside which there is `d`.
 fn change(number: usize, c: &str, d: &str) -> Option<Change> {
     let renamed = rawdoc! { "renameCollection": format!("test.{c}"), "to": format!("test.{c}x") };
@@ -277,19 +296,7 @@ async fn a_collection_that_changes_is_read_as_it_is() -> Result<()> {
             fill(&mut client, collection).await?;
         }
         warm(&scene, &mut client, &c).await?;
-        let expected = match change {
-            Change::Commands(database, commands, expected) => {
-                for mut command in commands {
-                    command.append(cstr!("$db"), database);
-                    changing.run(&command).await?;
-                }
-                expected
-            }
-            Change::Sql(sql, expected) => {
-                scene.admin.execute(&sql, &[]).await?;
-                expected
-            }
-        };
+        let expected = change.make(&scene, &mut changing).await?;
         for _ in 0..3 {
             let answer = same(&mut client, &find(&c, 1)?).await?;
             let found = page(&answer)?.len();

@@ -225,19 +225,7 @@ async fn a_collection_that_changes_is_written_as_it_is() -> Result<()> {
             fill(&mut client, collection).await?;
         }
         warm_up(&scene, &mut client, USER, &c).await?;
-        let expected = match change {
-            Change::Commands(database, commands, expected) => {
-                for mut command in commands {
-                    command.append(cstr!("$db"), database);
-                    changing.run(&command).await?;
-                }
-                expected
-            }
-            Change::Sql(sql, expected) => {
-                scene.admin.execute(&sql, &[]).await?;
-                expected
-            }
-        };
+        let expected = change.make(&scene, &mut changing).await?;
         // Who inserts 1 where it is, or into a view, is refused.
         let is_view = matches!(number, 2 | 3);
         let answer = client

@@ -25,11 +25,7 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
     let Some(id) = wanted(request.command.body) else {
         return Ok(None);
     };
-    let place = Place {
-        user: context.session.known(request.command.name)?.user.clone(),
-        database: request.database.to_owned(),
-        collection: request.collection()?.to_owned(),
-    };
+    let place = place(context)?;
     let Way::Table {
         table, reads: true, ..
     } = way(context, &place).await?
@@ -67,13 +63,7 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fa
     let Some((id, document)) = inserted(request) else {
         return Ok(None);
     };
-    let command = &request.command;
-    let identity = context.session.known(command.name)?;
-    let place = Place {
-        user: identity.user.clone(),
-        database: request.database.to_owned(),
-        collection: request.collection()?.to_owned(),
-    };
+    let place = place(context)?;
     let Way::Table {
         table,
         inserts: true,
@@ -114,6 +104,16 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fa
         None => points.leave_inserts(place),
     }
     Ok(None)
+}
+
+/// The collection of a command, and who asks.
+fn place(context: &Context<'_>) -> Result<Place, Fault> {
+    let request = context.request;
+    Ok(Place {
+        user: context.session.known(request.command.name)?.user.clone(),
+        database: request.database.to_owned(),
+        collection: request.collection()?.to_owned(),
+    })
 }
 
 /// How to reach a collection: as it is known, or as the database says.
