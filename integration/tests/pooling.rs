@@ -5,6 +5,8 @@
 mod apart;
 #[path = "pooling/batch.rs"]
 mod batch;
+#[path = "pooling/bounds.rs"]
+mod bounds;
 #[path = "pooling/fates.rs"]
 mod fates;
 #[path = "pooling/flow.rs"]
@@ -30,6 +32,8 @@ mod tongues;
 mod unasked;
 #[path = "pooling/unread.rs"]
 mod unread;
+#[path = "pooling/within.rs"]
+mod within;
 
 use std::time::{Duration, Instant};
 

@@ -386,6 +386,7 @@ async fn a_forged_operator(major: u32) -> Result<()> {
 
 async fn ordinary_statements_cost_nothing_more(major: u32) -> Result<()> {
     let pair = Pair::on(major).await?;
+    pair.learned().await?;
     for sql in [
         "SELECT count(*), coalesce(max(id), 0) FROM scratch WHERE id IN (1, 2)",
         "INSERT INTO scratch (id, body) VALUES (1, 'set_config(')",

@@ -106,6 +106,7 @@ async fn a_temporary_replication_slot_goes_with_its_client(major: u32) -> Result
 async fn a_cursor_within_a_transaction_asks_nothing(major: u32) -> Result<()> {
     let pair = Pair::on(major).await?;
     let (a, b) = (&pair.a, &pair.b);
+    pair.learned().await?;
     for sql in [
         "BEGIN",
         "DECLARE c CURSOR FOR SELECT 1",

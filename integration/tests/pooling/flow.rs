@@ -33,6 +33,8 @@ async fn a_time_is_that_of_one_statement(major: u32) -> Result<()> {
         .end_batch();
     assert_eq!(client.answer().await?, "12DCZ");
     assert_eq!(client.answer().await?, "12E[57014]Z");
+    let own = "canceling statement due to @timeout(400ms)";
+    assert_eq!(client.errors, [own]);
     // It begins when the server comes to it.
     client.query("BEGIN").answer().await?;
     client.parse("", "SELECT pg_sleep(1)").run("").end_batch();

@@ -17,6 +17,8 @@ pub(crate) struct Raw {
     pub(crate) out: Vec<u8>,
     /// The rows that came, their values in text with bars between.
     pub(crate) rows: Vec<String>,
+    /// The words of the errors that came.
+    pub(crate) errors: Vec<String>,
     /// The settings that the client was told of.
     pub(crate) told: Vec<String>,
     /// The columns' types of the results that were described.
@@ -37,6 +39,7 @@ impl Raw {
             key: Vec::new(),
             out: Vec::new(),
             rows: Vec::new(),
+            errors: Vec::new(),
             told: Vec::new(),
             types: Vec::new(),
         };
@@ -161,7 +164,11 @@ impl Raw {
                 let (tag, len) = (frame.tag, frame.bytes.len());
                 tags.push(char::from(tag));
                 if tag == backend::ERROR_RESPONSE {
-                    let code = Fields::new(frame.body()).code().unwrap_or("?").to_owned();
+                    let fields = Fields::new(frame.body());
+                    let code = fields.code().unwrap_or("?").to_owned();
+                    let words = fields.get(b'M').unwrap_or_default();
+                    self.errors
+                        .push(String::from_utf8_lossy(words).into_owned());
                     tags.push_str(&format!("[{code}]"));
                 }
                 match tag {

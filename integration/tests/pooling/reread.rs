@@ -43,15 +43,6 @@ async fn the_protocol_runs_what_sql_has_prepared(major: u32) -> Result<()> {
     Ok(())
 }
 
-/// Waits until it is known that a statement leaves nothing behind.
-async fn is_known(pair: &Pair, sql: &str) -> Result<()> {
-    eventually(sql, async || {
-        pair.b.batch_execute(sql).await?;
-        Ok(pair.last().await? == sql)
-    })
-    .await
-}
-
 async fn sql_runs_what_the_protocol_has_prepared(major: u32) -> Result<()> {
     let pair = Pair::on(major).await?;
     let made = |body: &str| {
@@ -61,7 +52,7 @@ async fn sql_runs_what_the_protocol_has_prepared(major: u32) -> Result<()> {
     };
     pair.b.batch_execute(&made("'x'::text")).await?;
     let mut a = pair.scene.raw().await?;
-    is_known(&pair, "SELECT turned()").await?;
+    pair.learned().await?;
     a.parse("s1", "SELECT turned()").sync().await?;
     a.parse("s2", "EXECUTE s1").sync().await?;
     assert_eq!(a.query("EXECUTE s1").answer().await?, "TDCZ");
@@ -69,7 +60,7 @@ async fn sql_runs_what_the_protocol_has_prepared(major: u32) -> Result<()> {
     let evil = "set_config('search_path', 'public, evil', false)";
     for turn in 0..2 {
         pair.b.batch_execute(&made(evil)).await?;
-        is_known(&pair, "SELECT 1").await?;
+        pair.learned().await?;
         let tags = match turn {
             0 => a.query("EXECUTE s1").answer().await?,
             _ => a.run("s2").sync().await?,
@@ -106,7 +97,7 @@ async fn what_a_client_has_just_made_is_not_known(major: u32) -> Result<()> {
         ] {
             let all = steps.join("; ");
             pair.a.batch_execute(&function("known", "NULL")).await?;
-            is_known(&pair, "SELECT known()").await?;
+            pair.learned().await?;
             pair.a.batch_execute("BEGIN").await?;
             for step in &steps {
                 pair.a.batch_execute(step).await?;
@@ -117,7 +108,7 @@ async fn what_a_client_has_just_made_is_not_known(major: u32) -> Result<()> {
             pair.a.batch_execute(clear).await?;
             // The same in one text.
             pair.a.batch_execute(&function("known", "NULL")).await?;
-            is_known(&pair, "SELECT known()").await?;
+            pair.learned().await?;
             pair.a.batch_execute(&all).await?;
             assert_eq!(Pair::read(&pair.b, question).await?, usual, "b after {all}");
             pair.a.batch_execute(clear).await?;

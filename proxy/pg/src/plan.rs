@@ -213,6 +213,13 @@ impl Session {
         };
         match &*self.rewrite(sql, &names, &loaded) {
             Outcome::Refused(fault) => refused(fault),
+            Outcome::Rewritten { text, .. } if sql.is_ascii() && !self.can_read(text) => refused(
+                &Fault::error(
+                    "0A000",
+                    "an annotated statement speaks of names beyond ASCII, which need UTF-8",
+                )
+                .hint("Set client_encoding to UTF8, or leave the annotation out."),
+            ),
             Outcome::Rewritten {
                 text: made,
                 timeout,
@@ -230,6 +237,11 @@ impl Session {
                 ..Plan::default()
             }),
         }
+    }
+
+    /// Whether the server reads a text of ours as it was meant.
+    fn can_read(&self, text: &[u8]) -> bool {
+        text.is_ascii() || self.reported_now().get("client_encoding") == Some("UTF8")
     }
 
     fn rewrite(&self, sql: &str, names: &Names, loaded: &Loaded) -> Arc<Outcome> {

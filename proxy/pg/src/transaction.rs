@@ -419,8 +419,10 @@ pub(crate) async fn apply(
 ) -> Result<bool, ExchangeError> {
     let sql = wanted.apply_after(&upstream.settings, upstream.reported.spelling());
     if let Some(sql) = &sql {
-        // The time that the last session gave its statements is not for ours.
-        match upstream.settings.get("statement_timeout") {
+        // The time that the last session gave its statements is not for ours; nor is the one of the role, where the
+        // session has another.
+        let name = "statement_timeout";
+        match upstream.settings.get(name).or_else(|| wanted.get(name)) {
             Some(_) => bounded(upstream.run(&[UNHURRIED, sql].concat())).await?,
             None => bounded(upstream.run(sql)).await?,
         };
