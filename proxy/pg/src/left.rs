@@ -287,8 +287,11 @@ fn answers(rows: Vec<Row>) -> Result<Answers, ExchangeError> {
     let mut reasons = Vec::new();
     for row in rows {
         match <[_; 3]>::try_from(row) {
-            Ok([_, Some(name), Some(value)]) => {
-                settings.push((name, unhex(&value).ok_or(ExchangeError::Text)?));
+            Ok([kind, Some(name), Some(value)]) => {
+                let is_custom = kind.as_deref() == Some("c");
+                let name = if is_custom { unhex(&name) } else { Some(name) };
+                let both = name.zip(unhex(&value));
+                settings.push(both.ok_or(ExchangeError::Text)?);
             }
             Ok([_, Some(reason), None]) => reasons.push(reason),
             _ => {}
@@ -314,7 +317,9 @@ fn question<'a>(spelling: Spelling, user: &str, names: impl Iterator<Item = &'a 
         spelling.push_literal(&mut custom, name);
     }
     if !custom.is_empty() {
-        sql.push_str(" UNION ALL SELECT DISTINCT 's', c.name, ");
+        sql.push_str(" UNION ALL SELECT DISTINCT 'c', ");
+        sql.push_str(&spelling.hex("c.name"));
+        sql.push_str(", ");
         sql.push_str(&value("c.name, true"));
         sql.push_str(" FROM pg_catalog.unnest(ARRAY[");
         sql.push_str(&custom);
@@ -377,8 +382,6 @@ mod tests {
         noted.note_value(b"not a.name", Effects::SETTINGS);
         assert_eq!(noted.names, ["app.tenant", "job.id"]);
         assert!(!noted.more);
-        noted.note_value("no.n\u{e9}".as_bytes(), Effects::SETTINGS);
-        assert!(noted.more);
         let sql = question(
             Spelling::Escapes,
             "o'x",
@@ -387,6 +390,8 @@ mod tests {
         assert!(noted.tells("job.id") && !noted.tells("work_mem"));
         noted.note_value(b"Work_Mem", Effects::UNTOLD);
         assert!(noted.tells("work_mem"));
+        noted.note_value("no.n\u{e9}".as_bytes(), Effects::SETTINGS);
+        assert!(noted.more);
         assert!(sql.contains("'o''x'") && sql.contains("ARRAY['app.tenant', 'job.id']"));
     }
 }
