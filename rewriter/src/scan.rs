@@ -13,7 +13,7 @@ mod verb;
 
 pub use effects::Effects;
 pub(crate) use lex::continued;
-pub use names::{NameSet, Names};
+pub use names::{NameSet, Names, Uses};
 pub use settings::{CustomNames, custom_names, is_custom_name};
 
 use verb::Verb;
@@ -34,9 +34,14 @@ pub fn scan(sql: &[u8], names: &Names, conforming: bool) -> Effects {
         rest: sql,
         effects: names.everywhere(),
         before: Effects::NONE,
+        written: Effects::NONE,
+        writes: false,
+        fires: false,
         verb: Verb::None,
         words: 0,
         word: &[],
+        prior: &[],
+        dotted: false,
         follows: Token::Other,
         last: Token::Other,
         distinct_on: false,
@@ -102,10 +107,20 @@ struct Scanner<'a> {
     effects: Effects,
     /// The flags from before the statement's first word.
     before: Effects,
+    /// What the relations that are named do if something is written.
+    written: Effects,
+    /// Whether something may be.
+    writes: bool,
+    /// Whether event triggers may fire.
+    fires: bool,
     verb: Verb,
     words: usize,
     /// The last word or name, as long as nothing but blanks and comments follows it.
     word: &'a [u8],
+    /// The word before it, if nothing but blanks and comments stands between.
+    prior: &'a [u8],
+    /// A dot stands before what comes.
+    dotted: bool,
     /// What it follows.
     follows: Token,
     last: Token,
@@ -146,6 +161,7 @@ impl<'a> Scanner<'a> {
                     // What follows is a part of the same name.
                     self.rest = after;
                     self.sign(self.follows);
+                    self.dotted = true;
                 }
                 b'\'' => {
                     self.rest = after;
@@ -171,11 +187,18 @@ impl<'a> Scanner<'a> {
         if self.statements + usize::from(self.verb != Verb::None) > 1 {
             self.effects |= Effects::SEVERAL;
         }
+        if self.writes {
+            self.effects |= self.written;
+        }
+        if self.fires || self.effects.intersects(Effects::DDL.or(Effects::OPAQUE)) {
+            self.effects |= self.names.events();
+        }
         self.effects
     }
 
     fn sign(&mut self, token: Token) {
         self.word = &[];
+        self.dotted = false;
         self.last = token;
     }
 
@@ -283,6 +306,8 @@ impl<'a> Scanner<'a> {
     /// Notes what a name may mean, quoted or not.
     fn named(&mut self, name: &'a [u8], token: Token) {
         self.known(name);
+        self.prior = self.word;
+        self.dotted = false;
         self.word = name;
         self.follows = self.last;
         self.last = token;
@@ -301,7 +326,14 @@ impl<'a> Scanner<'a> {
                 self.effects |= Effects::SETTINGS;
             }
         }
-        self.effects |= self.names.word(name);
+        if let Some(uses) = self.names.word(name) {
+            self.effects |= uses.named;
+            self.written |= uses.written;
+            if self.dotted {
+                // A function of a row may be written like a column.
+                self.effects |= uses.called;
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! client sees nothing of it all the same.
 
 use anyhow::Result;
+use futures_util::TryStreamExt as _;
 
 use super::pair::Pair;
 
@@ -129,6 +130,77 @@ async fn relations_that_a_string_names(major: u32) -> Result<()> {
     Ok(())
 }
 
+async fn event_triggers(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.scene
+        .admin
+        .batch_execute(
+            "CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE 'SET work_mem = ''7MB'''; END $$;
+             CREATE FUNCTION makes() RETURNS void LANGUAGE plpgsql AS
+                 $$ BEGIN CREATE TEMP TABLE t (a int); DROP TABLE t; END $$;
+             CREATE ROLE app_of; GRANT ALL ON scratch TO app WITH GRANT OPTION;
+             CREATE FUNCTION shares() RETURNS void LANGUAGE sql AS 'GRANT SELECT ON scratch TO app_of';
+             CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION audit()",
+        )
+        .await?;
+    for sql in [
+        "CREATE TABLE made (a int)",
+        "GRANT SELECT ON scratch TO app_of",
+        "DO 'begin create table made_too (a int); end'",
+        "SELECT makes()",
+        "SELECT shares()",
+    ] {
+        pair.keeps(sql, MEMORY, "7MB").await?;
+    }
+    pair.learned().await
+}
+
+async fn what_is_paid_for_by_none(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.scene
+        .admin
+        .batch_execute(
+            "CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE 'SELECT 1'; END $$;
+             CREATE TABLE fired (a int, at timestamptz DEFAULT clock_timestamp());
+             CREATE TABLE noted (a int, what text);
+             CREATE TABLE \"User\" (a int);
+             CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE 'SELECT 1'; RETURN NEW; END $$;
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO \"User\" VALUES (1); UPDATE \"User\" SET a = 2; NEW.what := 'create';
+                 RETURN NEW; END $$;
+             CREATE FUNCTION status() RETURNS int LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE 'SELECT 1'; RETURN 1; END $$;
+             CREATE TRIGGER fire BEFORE INSERT ON fired FOR EACH ROW EXECUTE FUNCTION fire();
+             CREATE TRIGGER note BEFORE INSERT ON noted FOR EACH ROW EXECUTE FUNCTION note();
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO app;
+             CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION audit()",
+        )
+        .await?;
+    pair.learned().await?;
+    for sql in [
+        "SELECT a FROM fired FOR UPDATE",
+        "INSERT INTO noted VALUES (1)",
+        "SELECT a AS status FROM noted",
+        "WITH a(x) AS (SELECT 1), b(y) AS (SELECT 2) SELECT x, y FROM a, b",
+        "SELECT i FROM noted n (i, j)",
+        "ANALYZE \"User\" (a)",
+        "COPY noted (a) TO STDOUT",
+    ] {
+        if sql.starts_with("COPY") {
+            pair.a.copy_out(sql).await?.try_collect::<Vec<_>>().await?;
+        } else {
+            pair.a.batch_execute(sql).await?;
+        }
+        assert_eq!(pair.last().await?, sql);
+    }
+    pair.a.batch_execute("INSERT INTO fired VALUES (1)").await?;
+    assert!(pair.last().await?.starts_with("SELECT "));
+    Ok(())
+}
+
 macro_rules! on_every_server {
     ($($test:ident)*) => {
         mod on_15 {
@@ -153,4 +225,6 @@ on_every_server! {
     arguments_in_other_strings
     expressions_of_indexes_and_partitions
     relations_that_a_string_names
+    event_triggers
+    what_is_paid_for_by_none
 }

@@ -18,7 +18,7 @@ use tokio_postgres::{GenericClient, Row, types::FromSqlOwned};
 use crate::Error;
 
 pub use fingerprint::{fingerprint, traces_fingerprint};
-pub use traces::{Material, Trace, Traces, session_traces};
+pub use traces::{Material, Trace, Traces, Uses, session_traces};
 
 /// Reads all tables, columns, keys, indexes and types that are no part of the system and not
 /// temporary. The catalog's version is the [`fingerprint`] from before the reading, so that a

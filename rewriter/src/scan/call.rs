@@ -1,6 +1,5 @@
 //! Calls of functions: which are known to leave nothing behind.
 
-use super::names::Call;
 use super::verb::Verb;
 use super::{Effects, IN_WORD, Scanner, Token, belongs};
 
@@ -48,22 +47,32 @@ impl Scanner<'_> {
             return;
         }
         self.effects |= special(word);
-        let names_something = match self.follows {
-            Token::Naming => true,
-            Token::Close => !self.distinct_on,
-            _ => false,
-        };
-        if names_something {
-            return;
+        if let Some(uses) = self.names.word(word) {
+            self.effects |= uses.called;
         }
-        if matches!(self.names.call(word), Call::Unknown) && !self.is_asked_anyway() {
+        if !self.names_something() && !self.names.knows(word) {
             self.effects |= Effects::ANYTHING;
         }
     }
 
-    /// Where tables and columns are made, names before parentheses are mostly theirs.
-    fn is_asked_anyway(&self) -> bool {
-        matches!(self.verb, Verb::Create | Verb::Schema | Verb::Body)
+    /// Whether the word before a parenthesis is a table or an alias with a list of columns.
+    fn names_something(&self) -> bool {
+        match self.follows {
+            Token::Naming => return true,
+            Token::Close if !self.distinct_on => return true,
+            _ => {}
+        }
+        match self.verb {
+            Verb::Tables => true,
+            // A further part: what calls something stands in its parentheses, or behind the verb.
+            Verb::With => self.depth == 1,
+            // Two words side by side, of which the first is no keyword: `FROM t p (i, j)`.
+            _ => {
+                !self.prior.is_empty()
+                    && self.follows == Token::Other
+                    && !self.names.may_be_keyword(self.prior)
+            }
+        }
     }
 
     /// What a `set_config` does, whose parenthesis was just opened.

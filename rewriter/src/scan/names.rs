@@ -11,6 +11,25 @@ const LONGEST: usize = 63;
 /// Names in lower case, without their schemas.
 pub type NameSet = HashSet<Box<[u8]>>;
 
+/// What a name may do, by how it is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Wherever it stands: a view does so, or a table by its policies.
+    pub named: Effects,
+    /// Where it is called.
+    pub called: Effects,
+    /// In a text that writes: a table does so by its triggers and defaults.
+    pub written: Effects,
+}
+
+impl Uses {
+    fn add(&mut self, other: Self) {
+        self.named |= other.named;
+        self.called |= other.called;
+        self.written |= other.written;
+    }
+}
+
 /// What is known of a database's names.
 ///
 /// A call of a function that is not among them counts as [`Effects::ANYTHING`].
@@ -20,23 +39,18 @@ pub struct Names {
     builtin: Arc<NameSet>,
     /// Functions of users that leave nothing behind, and types.
     harmless: NameSet,
-    /// What leaves something behind: functions wherever they are named, relations by their rules, triggers, defaults.
-    stateful: HashMap<Box<[u8]>, Effects>,
+    /// What leaves something behind: functions, and relations by their rules, triggers, defaults.
+    stateful: HashMap<Box<[u8]>, Uses>,
     /// What the stateful names that are not ASCII may do, together: they may be written in any encoding.
-    beyond_ascii: Effects,
+    beyond_ascii: Uses,
     /// The lengths of stateful names, one bit for each.
     lengths: u64,
     /// What any statement may do, because it can be reached without a name: by an operator, a cast, a domain.
     everywhere: Effects,
+    /// What any statement may do that event triggers fire on.
+    events: Effects,
     /// Calls of unknown functions are let pass.
     trusting: bool,
-}
-
-/// A name that was looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    Known(Effects),
-    Unknown,
 }
 
 impl Names {
@@ -44,22 +58,24 @@ impl Names {
     pub fn new(
         builtin: Arc<NameSet>,
         harmless: impl IntoIterator<Item = String>,
-        stateful: impl IntoIterator<Item = (String, Effects)>,
+        stateful: impl IntoIterator<Item = (String, Uses)>,
         everywhere: Effects,
+        events: Effects,
     ) -> Self {
         let mut names = Self {
             builtin,
             everywhere,
+            events,
             harmless: harmless.into_iter().map(|name| fold(&name)).collect(),
             ..Self::default()
         };
-        for (name, effects) in stateful {
+        for (name, uses) in stateful {
             let name = fold(&name);
             if !name.is_ascii() {
-                names.beyond_ascii |= effects;
+                names.beyond_ascii.add(uses);
             }
             names.lengths |= bit(name.len());
-            *names.stateful.entry(name).or_default() |= effects;
+            names.stateful.entry(name).or_default().add(uses);
         }
         names
     }
@@ -78,48 +94,57 @@ impl Names {
         self.everywhere
     }
 
-    /// What a word may do wherever it stands.
+    /// What a statement may do that event triggers fire on.
+    pub(super) fn events(&self) -> Effects {
+        self.events
+    }
+
+    /// What a word may do, if it is known to do something.
     #[inline]
-    pub(super) fn word(&self, word: &[u8]) -> Effects {
+    pub(super) fn word(&self, word: &[u8]) -> Option<Uses> {
         if self.lengths == 0 {
-            return Effects::NONE;
+            return None;
         }
         self.stateful_word(word)
     }
 
-    fn stateful_word(&self, word: &[u8]) -> Effects {
-        if !self.beyond_ascii.is_empty() && !word.is_ascii() {
-            return self.beyond_ascii;
+    fn stateful_word(&self, word: &[u8]) -> Option<Uses> {
+        if self.beyond_ascii != Uses::default() && !word.is_ascii() {
+            return Some(self.beyond_ascii);
         }
-        if word.len() <= LONGEST && self.lengths & bit(word.len()) == 0 {
-            return Effects::NONE;
+        if word.len() > LONGEST {
+            return Some(Uses {
+                named: Effects::ANYTHING,
+                ..Uses::default()
+            });
+        }
+        if self.lengths & bit(word.len()) == 0 {
+            return None;
         }
         let mut buffer = [0; LONGEST];
-        let known = folded(word, &mut buffer).and_then(|name| self.stateful.get(name));
-        match known {
-            Some(effects) => *effects,
-            None if word.len() > LONGEST => Effects::ANYTHING,
-            None => Effects::NONE,
-        }
+        let name = folded(word, &mut buffer)?;
+        self.stateful.get(name).copied()
     }
 
-    /// What a function may do, unless it is stateful: that [`Names::word`] says.
-    pub(super) fn call(&self, name: &[u8]) -> Call {
+    /// Whether it is known what a function does, if it does anything: that [`Names::word`] says.
+    pub(super) fn knows(&self, name: &[u8]) -> bool {
         if self.trusting {
-            return Call::Known(Effects::NONE);
+            return true;
         }
         let mut buffer = [0; LONGEST];
         let Some(name) = folded(name, &mut buffer) else {
-            return Call::Unknown;
+            return false;
         };
-        if let Some(effects) = self.stateful.get(name) {
-            return Call::Known(*effects);
-        }
-        if self.builtin.contains(name) || self.harmless.contains(name) {
-            Call::Known(Effects::NONE)
-        } else {
-            Call::Unknown
-        }
+        self.builtin.contains(name)
+            || self.harmless.contains(name)
+            || (self.stateful.get(name)).is_some_and(|uses| !uses.called.is_empty())
+    }
+
+    /// Whether a word may be a keyword: else it is the name of something.
+    pub(super) fn may_be_keyword(&self, word: &[u8]) -> bool {
+        let mut buffer = [0; LONGEST];
+        self.builtin.is_empty()
+            || folded(word, &mut buffer).is_none_or(|word| self.builtin.contains(word))
     }
 }
 

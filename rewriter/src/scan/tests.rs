@@ -27,8 +27,12 @@ fn names() -> Names {
         ["add_one".to_owned()],
         [(
             "Touch_Session".to_owned(),
-            Effects::SETTINGS | Effects::STATE,
+            Uses {
+                called: Effects::SETTINGS | Effects::STATE,
+                ..Uses::default()
+            },
         )],
+        Effects::NONE,
         Effects::NONE,
     )
 }
@@ -230,6 +234,135 @@ fn what_ends_with_its_transaction_is_told_by_the_third_argument() {
     }
 }
 
+/// A table with a trigger, a view, and an event trigger.
+fn used(sql: &str) -> Effects {
+    let uses = |named, called, written| Uses {
+        named,
+        called,
+        written,
+    };
+    let none = Effects::NONE;
+    let keywords = [
+        "select",
+        "from",
+        "set",
+        "for",
+        "values",
+        "on",
+        "numeric",
+        "in",
+        "as",
+        "where",
+        "using",
+        "default",
+        "recursive",
+    ];
+    let keywords = keywords.map(|name| name.as_bytes().into());
+    let names = Names::new(
+        std::sync::Arc::new(keywords.into()),
+        ["plain".to_owned()],
+        [
+            ("fired".to_owned(), uses(none, none, Effects::HIDDEN)),
+            ("seen".to_owned(), uses(Effects::UNTOLD, none, none)),
+            ("status".to_owned(), uses(none, Effects::UNTOLD, none)),
+        ],
+        none,
+        Effects::LOAD,
+    );
+    scan(sql.as_bytes(), &names, true)
+}
+
+#[test]
+fn a_name_counts_by_how_it_is_used() {
+    for sql in [
+        "SELECT * FROM fired FOR UPDATE",
+        "SELECT status, \"status\" FROM t AS status",
+        "SELECT plain(status) FROM fired",
+        "ANALYZE fired (a)",
+    ] {
+        assert_eq!(used(sql), Effects::NONE, "{sql}");
+    }
+    for sql in [
+        "INSERT INTO fired VALUES (1)",
+        "WITH a AS (DELETE FROM s.fired RETURNING 1) SELECT 1",
+        "WITH a AS (SELECT * FROM fired) UPDATE t SET a = 1",
+        "EXPLAIN ANALYZE UPDATE \"Fired\" SET a = 1",
+        "COPY fired (a) FROM STDIN",
+        "TRUNCATE fired",
+        "MERGE INTO fired USING t ON 1 = 1 WHEN MATCHED THEN DELETE",
+        "SELECT 1; CALL plain('fired'); SELECT * FROM fired",
+        "ALTER TABLE fired ALTER a TYPE int",
+    ] {
+        assert!(used(sql).contains(Effects::HIDDEN), "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM seen",
+        "SELECT status(1)",
+        "SELECT status /* c */ (1)",
+        "SELECT \"Status\"(1)",
+        "SELECT t.status FROM t",
+        "SELECT (t) . status FROM t",
+        "SELECT 1 OPERATOR(pg_catalog.+) status(1)",
+        "CALL status(1)",
+    ] {
+        assert!(used(sql).contains(Effects::UNTOLD), "{sql}");
+    }
+    for sql in [
+        "CREATE TABLE t (a int)",
+        "CREATE TEMP TABLE t (a int)",
+        "DROP TABLE t",
+        "DO 'begin end'",
+        "GRANT SELECT ON t TO x",
+        "REINDEX TABLE t",
+        "REFRESH MATERIALIZED VIEW v",
+        "SELECT 1 AS a INTO t",
+        "SELECT unknown(1)",
+    ] {
+        assert!(used(sql).contains(Effects::LOAD), "{sql}");
+    }
+}
+
+#[test]
+fn lists_of_columns_are_not_called() {
+    for sql in [
+        "COPY t (a, b) FROM STDIN",
+        "COPY s.t (a) TO STDOUT",
+        "WITH a(x) AS (SELECT 1), b(y) AS (SELECT 2), c (z) AS (SELECT plain(3)) SELECT 1 FROM a",
+        "WITH RECURSIVE a(x) AS (SELECT 1), b(y) AS (SELECT 2) INSERT INTO t (a) SELECT 1",
+        "SELECT i FROM t p (i, j), s.u \"q\" (k)",
+        "ANALYZE t (a), u (b)",
+        "VACUUM t (a)",
+    ] {
+        assert_eq!(used(sql), Effects::NONE, "{sql}");
+    }
+    for sql in [
+        "COPY (SELECT unknown(1)) TO STDOUT",
+        "COPY t (a) FROM STDIN WHERE unknown(a)",
+        "WITH a(x) AS (SELECT unknown(1)) SELECT 1",
+        "WITH a(x) AS (SELECT 1), b(y) AS (SELECT unknown(1)) SELECT 1",
+        "WITH a(x) AS (SELECT 1) SELECT unknown(1)",
+        "WITH a(x) AS (SELECT 1) SELECT 1, unknown(1)",
+        "SELECT unknown(1)",
+        "SELECT i FROM t p (i), unknown(1)",
+        "SELECT fired(1)",
+        "CREATE TABLE t AS SELECT unknown(1)",
+        "CREATE TABLE t (a int DEFAULT unknown(1))",
+        "ALTER TABLE t ALTER a TYPE int USING unknown(a)",
+        "CREATE INDEX i ON t (unknown(a))",
+    ] {
+        assert!(used(sql).contains(Effects::OPAQUE), "{sql}");
+    }
+    for sql in [
+        "CREATE TABLE IF NOT EXISTS t (a numeric(1, 2) REFERENCES u (b))",
+        "CREATE TEMP TABLE t (a int)",
+        "CREATE INDEX i ON s.t USING btree (plain(a))",
+        "CREATE FUNCTION unknown(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION unknown(int)",
+    ] {
+        assert!(!used(sql).contains(Effects::OPAQUE), "{sql}");
+    }
+}
+
 #[test]
 fn strings_are_read_as_the_server_reads_them() {
     let sql = br"select 'x\''; set search_path = evil --'";
@@ -247,7 +380,14 @@ fn long_names_and_other_alphabets_are_not_trusted() {
     let caf = Names::new(
         std::sync::Arc::default(),
         [],
-        [("caf\u{e9}".to_owned(), Effects::SETTINGS)],
+        [(
+            "caf\u{e9}".to_owned(),
+            Uses {
+                named: Effects::SETTINGS,
+                ..Uses::default()
+            },
+        )],
+        Effects::NONE,
         Effects::NONE,
     );
     let latin1 = b"SELECT * FROM caf\xe9";

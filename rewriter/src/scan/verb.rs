@@ -20,6 +20,8 @@ pub(super) enum Verb {
     Rollback,
     Explain,
     Prepare,
+    /// `ANALYZE`, `VACUUM`: whatever they name is a table or a column.
+    Tables,
     /// `WITH`, up to the verb that its parts are for.
     With,
     /// `DO`: its strings are code.
@@ -31,16 +33,13 @@ const ASKED: Effects = Effects::SETTINGS.or(Effects::STATE);
 const SCHEMA: Effects = Effects::STATE.or(Effects::DDL);
 
 /// Verbs that leave nothing behind by themselves.
-const HARMLESS: [&[u8]; 31] = [
+const HARMLESS: [&[u8]; 24] = [
     b"abort",
-    b"analyse",
-    b"analyze",
     b"begin",
     b"call",
     b"checkpoint",
     b"cluster",
     b"commit",
-    b"copy",
     b"delete",
     b"end",
     b"fetch",
@@ -49,7 +48,6 @@ const HARMLESS: [&[u8]; 31] = [
     b"merge",
     b"move",
     b"notify",
-    b"reindex",
     b"release",
     b"savepoint",
     b"select",
@@ -57,19 +55,28 @@ const HARMLESS: [&[u8]; 31] = [
     b"start",
     b"table",
     b"update",
-    b"vacuum",
     b"values",
     b"with",
     // Its rows go, its schema stays.
     b"truncate",
-    // Who may do what says nothing of what it does.
-    b"grant",
-    b"revoke",
 ];
+
+/// Whether a verb writes to tables, or may.
+fn is_writing(word: &[u8]) -> bool {
+    let is = |other: &[u8]| word.eq_ignore_ascii_case(other);
+    match word.len() {
+        4 => is(b"copy") || is(b"call"),
+        5 => is(b"merge"),
+        6 => is(b"insert") || is(b"update") || is(b"delete"),
+        8 => is(b"truncate"),
+        _ => false,
+    }
+}
 
 impl Scanner<'_> {
     pub(super) fn first_word(&mut self, word: &[u8]) -> Token {
         let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
+        self.writes |= is_writing(word);
         let (effects, verb) = match word.first().map(u8::to_ascii_lowercase) {
             Some(b's') if is("select") => (Effects::NONE, Verb::Plain),
             Some(b'i') if is("insert") => {
@@ -80,6 +87,14 @@ impl Scanner<'_> {
                 self.verb = Verb::Plain;
                 return Token::Insert;
             }
+            Some(b'c') if is("copy") => {
+                self.verb = Verb::Plain;
+                return Token::Naming;
+            }
+            Some(b'a') if is("analyze") || is("analyse") => (Effects::NONE, Verb::Tables),
+            Some(b'v') if is("vacuum") => (Effects::NONE, Verb::Tables),
+            Some(b'g') if is("grant") => self.fire(),
+            Some(b'r') if is("revoke") || is("reindex") => self.fire(),
             Some(b'w') if is("with") => {
                 self.verb = Verb::With;
                 return Token::Naming;
@@ -114,8 +129,19 @@ impl Scanner<'_> {
             // Nobody knows what it does.
             _ => (Effects::ANYTHING, Verb::Plain),
         };
+        if !effects.is_empty() {
+            // What of it is made may be computed from what a table computes when it is written.
+            self.writes = true;
+            self.fires |= effects.contains(Effects::DDL) || verb == Verb::Schema;
+        }
         self.verb = self.mark(effects, verb);
         Token::Other
+    }
+
+    /// Who may do what says nothing of what it does; but event triggers fire on it.
+    fn fire(&mut self) -> (Effects, Verb) {
+        self.fires = true;
+        (Effects::NONE, Verb::Plain)
     }
 
     pub(super) fn mark(&mut self, effects: Effects, verb: Verb) -> Verb {
@@ -150,6 +176,7 @@ impl Scanner<'_> {
             Verb::Explain if is("execute") => {
                 self.verb = self.mark(Effects::EXECUTE, Verb::Plain);
             }
+            Verb::Create | Verb::Schema if self.begins_query(word) => self.verb = Verb::Plain,
             Verb::Explain if is("create") => self.verb = self.mark(SCHEMA, Verb::Create),
             Verb::Explain if is("select") => self.verb = Verb::Plain,
             Verb::With if self.depth == 0 && self.last == Token::Close && !is("as") => {
@@ -188,12 +215,16 @@ impl Scanner<'_> {
     /// What a word says of the name that follows it.
     fn token(&mut self, word: &[u8]) -> Token {
         let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
+        if is_writing(word) && !self.word.eq_ignore_ascii_case(b"for") {
+            self.writes = true;
+        }
         match word.len() {
             2 if is("as") => Token::Naming,
             2 if is("on") => {
                 self.distinct_on |= self.last == Token::Distinct;
-                Token::Other
+                self.naming_if(self.defines())
             }
+            2 if is("by") => self.naming_if(self.verb == Verb::Create),
             4 if is("into") => {
                 if self.last != Token::Insert {
                     // SELECT INTO makes a table, in the first schema of the path if it names none.
@@ -202,13 +233,36 @@ impl Scanner<'_> {
                 Token::Naming
             }
             4 if is("with") => Token::Naming,
+            4 if is("view") => self.naming_if(self.defines()),
+            5 if is("using") => self.naming_if(self.verb == Verb::Create),
+            5 if is("table") => self.naming_if(self.defines()),
             5 if is("merge") && self.is_verb() => Token::Insert,
             6 if is("insert") && self.is_verb() => Token::Insert,
+            6 if is("exists") => self.naming_if(self.defines()),
+            8 if is("function") => self.naming_if(self.defines()),
             8 if is("distinct") => Token::Distinct,
+            9 if is("procedure") || is("aggregate") => self.naming_if(self.defines()),
             9 if is("recursive") => Token::Naming,
-            10 if is("ordinality") => Token::Naming,
+            10 if is("ordinality") || is("references") => Token::Naming,
             _ => Token::Other,
         }
+    }
+
+    fn defines(&self) -> bool {
+        matches!(self.verb, Verb::Create | Verb::Schema)
+    }
+
+    fn naming_if(&self, holds: bool) -> Token {
+        if holds { Token::Naming } else { Token::Other }
+    }
+
+    /// Whether a query begins in what makes or changes something: names before parentheses are no longer those of
+    /// tables then.
+    fn begins_query(&self, word: &[u8]) -> bool {
+        self.words > 2
+            && [&b"as"[..], b"select", b"with", b"values"]
+                .iter()
+                .any(|other| word.eq_ignore_ascii_case(other))
     }
 
     /// Whether a word is a verb, and not a column or an alias, where it may be either.

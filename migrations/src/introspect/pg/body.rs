@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::traces::Trace;
+use super::traces::{DDL, Trace};
 use super::words::{Token, loose, sql};
 
 /// A function's body, by its words.
@@ -53,14 +53,36 @@ impl Body {
         }
     }
 
+    /// Whether it may write to a table.
+    pub(super) fn writes(&self) -> bool {
+        self.trace.contains(Trace::OPAQUE) || WRITING.iter().any(|verb| self.words.contains(*verb))
+    }
+
     fn note_words(&mut self, tokens: &[Token]) {
         let words = tokens.iter().filter_map(|token| match token {
             Token::Word(word) | Token::Name(word) => Some(word.clone()),
             _ => None,
         });
         self.words.extend(words);
+        let verbs = tokens.iter().filter_map(|token| match token {
+            Token::Word(word) => Some(word.as_str()),
+            _ => None,
+        });
+        // Event triggers fire on it.
+        if verbs.into_iter().any(|word| DEFINING.contains(&word)) {
+            self.words.insert(DDL.to_owned());
+        }
     }
 }
+
+/// Verbs that write to tables.
+const WRITING: [&str; 6] = ["copy", "delete", "insert", "merge", "truncate", "update"];
+
+/// Verbs, or words of statements, that change the schema.
+const DEFINING: [&str; 10] = [
+    "alter", "comment", "create", "drop", "grant", "import", "refresh", "reindex", "revoke",
+    "security",
+];
 
 /// What tokens leave; quotes among them begin a statement if they are read as a string's text may be.
 fn trace_of(tokens: &[Token], quotes: bool) -> Trace {

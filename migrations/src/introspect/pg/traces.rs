@@ -7,6 +7,7 @@ use std::ops::{BitOr, BitOrAssign};
 use tokio_postgres::GenericClient;
 
 use super::body::Body;
+use super::trees::How;
 use super::{get, rows, trees};
 use crate::Error;
 
@@ -54,6 +55,33 @@ impl BitOrAssign for Trace {
     }
 }
 
+/// What something may leave in its session, by how it is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Wherever it is named: a view, or a table with policies.
+    pub named: Trace,
+    /// Where it is called: a function.
+    pub called: Trace,
+    /// Where it is written to: a table with triggers or defaults.
+    pub written: Trace,
+}
+
+impl Uses {
+    /// However it is used.
+    #[must_use]
+    pub fn any(self) -> Trace {
+        self.named | self.called | self.written
+    }
+
+    fn add(&mut self, other: Self) -> bool {
+        let before = *self;
+        self.named |= other.named;
+        self.called |= other.called;
+        self.written |= other.written;
+        *self != before
+    }
+}
+
 /// What is known of a database's names. All are without their schemas.
 #[derive(Debug, Default)]
 pub struct Traces {
@@ -64,9 +92,11 @@ pub struct Traces {
     /// Users' functions that leave nothing, and types.
     pub harmless: Vec<String>,
     /// Functions and relations that leave something; in lower case.
-    pub stateful: HashMap<String, Trace>,
+    pub stateful: HashMap<String, Uses>,
     /// What can be reached without a name: by an operator, a cast, a domain.
     pub everywhere: Trace,
+    /// What event triggers leave.
+    pub events: Trace,
     /// Texts of what leaves something: names of custom settings are in them.
     pub texts: Vec<String>,
 }
@@ -96,12 +126,31 @@ SELECT typname::text FROM pg_catalog.pg_type
  WHERE oid >= 16384 AND typtype IN ('b', 'd', 'e', 'r', 'm') AND typcategory <> 'A'";
 
 /// Compiled functions of these extensions leave nothing behind, though they are called volatile.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 39] = [
+    "adminpack",
+    "amcheck",
+    "autoinc",
+    "btree_gin",
+    "btree_gist",
     "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
     "hstore",
+    "insert_username",
+    "intarray",
     "lo",
+    "ltree",
+    "moddatetime",
+    "old_snapshot",
     "pageinspect",
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_prewarm",
     "pg_stat_statements",
+    "pg_surgery",
+    "pg_visibility",
+    "pg_walinspect",
     "pgcrypto",
     "pgrowlocks",
     "pgstattuple",
@@ -109,6 +158,12 @@ const HARMLESS: [&str; 14] = [
     "postgis",
     "postgis_raster",
     "postgis_topology",
+    "seg",
+    "sslinfo",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
     "uuid-ossp",
     "vector",
 ];
@@ -134,6 +189,9 @@ struct Function {
     source: String,
     extension: Option<String>,
 }
+
+/// The node of what event triggers do: whatever changes the schema uses it. No object has such a name.
+pub(super) const DDL: &str = "\u{1}ddl";
 
 /// Reads what [`Material::judge`] needs. The server's own names are left out if its version is `known`.
 ///
@@ -191,29 +249,41 @@ impl Material {
             let node = graph.node(function.oid, &function.name);
             let known = matches!(function.language.as_str(), "sql" | "plpgsql");
             if function.language == "c" || function.language == "internal" {
-                node.trace |= compiled(&function.volatility, function.extension.as_deref());
+                node.uses.called |= compiled(&function.volatility, function.extension.as_deref());
             } else if function.has_source {
                 let body = Body::read(&function.source, &function.language);
-                node.trace |= body.trace;
+                node.uses.called |= body.trace;
+                node.writes |= body.writes();
                 node.quoted |= body.quoted;
                 node.words.extend(body.words);
                 node.texts.push(function.source);
                 if !known && function.volatility == "v" {
-                    node.trace |= Trace::SESSION | Trace::OPAQUE;
+                    node.uses.called |= Trace::SESSION | Trace::OPAQUE;
+                    node.writes = true;
                 }
             }
             traces.harmless.push(function.name);
         }
         for found in self.found {
             let node = graph.node(found.oid, &found.name);
-            node.references.extend(found.references);
-            node.trace |= found.trace;
+            let how = found.how;
+            let references = found.references.into_iter();
+            node.references
+                .extend(references.map(|reference| (reference, how)));
+            match how {
+                How::Named => node.uses.named |= found.trace,
+                How::Called => node.uses.called |= found.trace,
+                How::Written => node.uses.written |= found.trace,
+            }
             node.texts.extend(found.strings);
         }
         graph.close(&mut traces);
-        traces
-            .harmless
-            .retain(|name| !traces.stateful.contains_key(&name.to_lowercase()));
+        let stateful = &traces.stateful;
+        let leaves = |name: &str| {
+            let uses = stateful.get(&name.to_lowercase());
+            uses.is_some_and(|uses| uses.called != Trace::NONE)
+        };
+        traces.harmless.retain(|name| !leaves(name));
         traces
     }
 }
@@ -239,11 +309,13 @@ struct Graph {
 
 #[derive(Debug, Default)]
 struct Node {
-    trace: Trace,
+    uses: Uses,
     /// What its strings leave if what it uses runs them.
     quoted: Trace,
+    /// Whether its body writes to tables.
+    writes: bool,
     words: BTreeSet<String>,
-    references: Vec<u32>,
+    references: Vec<(u32, How)>,
     texts: Vec<String>,
 }
 
@@ -251,54 +323,92 @@ impl Graph {
     /// The node of an object; that without a name stands for what is reached without one.
     fn node(&mut self, oid: u32, name: &str) -> &mut Node {
         let name = name.to_lowercase();
-        self.names.insert(oid, name.clone());
+        if oid != 0 {
+            self.names.insert(oid, name.clone());
+        }
         self.nodes.entry(name).or_default()
     }
 
     /// Hands traces on to all that use what leaves them.
     fn close(self, traces: &mut Traces) {
-        let mut users: HashMap<&str, Vec<&str>> = HashMap::new();
-        for (name, node) in &self.nodes {
-            let by_oid = node.references.iter().filter_map(|oid| self.names.get(oid));
-            for used in node.words.iter().chain(by_oid) {
-                if self.nodes.contains_key(used) && used != name {
-                    users.entry(used).or_default().push(name);
-                }
-            }
-        }
-        let mut found: HashMap<&str, Trace> = HashMap::new();
-        let mut next: Vec<(&str, Trace)> = self
+        let mut found: HashMap<&str, Uses> = HashMap::new();
+        let users = self.users();
+        let mut next: Vec<(&str, Uses)> = self
             .nodes
             .iter()
-            .filter(|(_, node)| node.trace != Trace::NONE)
-            .map(|(name, node)| (name.as_str(), node.trace))
+            .filter(|(_, node)| node.uses != Uses::default())
+            .map(|(name, node)| (name.as_str(), node.uses))
             .collect();
-        while let Some((name, trace)) = next.pop() {
+        while let Some((name, uses)) = next.pop() {
             let known = found.entry(name).or_default();
-            if known.contains(trace) {
+            if !known.add(uses) {
                 continue;
             }
-            *known |= trace;
             if let Some(node) = self.nodes.get(name)
-                && known.contains(Trace::OPAQUE)
+                && known.called.contains(Trace::OPAQUE)
             {
-                *known |= node.quoted;
+                known.called |= node.quoted;
             }
             let all = *known;
-            next.extend(
-                users
-                    .get(name)
-                    .into_iter()
-                    .flatten()
-                    .map(|user| (*user, all)),
-            );
+            let users = users.get(name).into_iter().flatten();
+            next.extend(users.map(|user| (user.name, user.inherits(all))));
         }
-        traces.everywhere = found.remove("").unwrap_or_default();
-        for (name, trace) in found {
+        traces.everywhere = found.remove("").unwrap_or_default().any();
+        traces.events = found.remove(DDL).unwrap_or_default().any();
+        for (name, uses) in found {
             if let Some(node) = self.nodes.get(name) {
                 traces.texts.extend(node.texts.iter().cloned());
             }
-            traces.stateful.insert(name.to_owned(), trace);
+            traces.stateful.insert(name.to_owned(), uses);
+        }
+    }
+
+    /// The users of each node, by its name.
+    fn users(&self) -> HashMap<&str, Vec<User<'_>>> {
+        let mut users: HashMap<&str, Vec<User>> = HashMap::new();
+        for (name, node) in &self.nodes {
+            let by_word = node.words.iter();
+            let by_word = by_word.map(|word| (word, How::Called, node.writes));
+            let by_oid = node.references.iter();
+            let by_oid = by_oid.filter_map(|(oid, how)| Some((self.names.get(oid)?, *how, true)));
+            for (used, how, writes) in by_word.chain(by_oid) {
+                if self.nodes.contains_key(used) && used != name {
+                    users
+                        .entry(used)
+                        .or_default()
+                        .push(User { name, how, writes });
+                }
+            }
+        }
+        users
+    }
+}
+
+/// Who uses something.
+struct User<'a> {
+    name: &'a str,
+    how: How,
+    writes: bool,
+}
+
+impl User<'_> {
+    /// What it leaves if what it uses leaves this.
+    fn inherits(&self, used: Uses) -> Uses {
+        let read = used.named | used.called;
+        match self.how {
+            How::Named => Uses {
+                named: read,
+                written: used.written,
+                ..Uses::default()
+            },
+            How::Called => Uses {
+                called: if self.writes { used.any() } else { read },
+                ..Uses::default()
+            },
+            How::Written => Uses {
+                written: used.any(),
+                ..Uses::default()
+            },
         }
     }
 }
@@ -318,16 +428,54 @@ mod tests {
         ] {
             let body = Body::read(body, "sql");
             let node = graph.node(oid, name);
-            node.trace = body.trace;
+            node.uses.called = body.trace;
             node.words.extend(body.words);
         }
-        graph.node(5, "view").references.push(3);
-        graph.node(0, "").references.push(5);
+        graph.node(5, "view").references.push((3, How::Named));
+        graph.node(0, "").references.push((5, How::Named));
         let mut traces = Traces::default();
         graph.close(&mut traces);
         let mut found: Vec<_> = traces.stateful.keys().map(String::as_str).collect();
         found.sort_unstable();
         assert_eq!(found, ["high", "low", "middle", "view"]);
         assert_eq!(traces.everywhere, Trace::SESSION);
+    }
+
+    #[test]
+    fn what_a_use_leaves_depends_on_how() {
+        let mut graph = Graph::default();
+        for (oid, name, body) in [
+            (1, "fire", "begin execute 'x'; end"),
+            (2, "writer", "insert into fired values (1)"),
+            (3, "reader", "select 1 from fired"),
+            (4, "maker", "create temp table t (a int)"),
+            (5, "hands", "select run('set x = 1')"),
+        ] {
+            let body = Body::read(body, "plpgsql");
+            let node = graph.node(oid, name);
+            node.uses.called = body.trace;
+            node.quoted = body.quoted;
+            node.writes = body.writes();
+            node.words.extend(body.words);
+        }
+        graph.node(6, "fired").references.push((1, How::Written));
+        graph.node(7, "view").references.push((6, How::Named));
+        graph.node(8, "parent").references.push((6, How::Written));
+        graph.node(9, "cheap").references.push((8, How::Named));
+        graph.node(0, DDL).uses.named = Trace::HIDDEN;
+        let mut traces = Traces::default();
+        graph.close(&mut traces);
+        let of = |name: &str| traces.stateful.get(name).copied().unwrap_or_default();
+        let opaque = Trace::SESSION | Trace::OPAQUE;
+        for name in ["fired", "view", "parent", "cheap"] {
+            let found = of(name);
+            assert_eq!((found.any(), found.written), (opaque, opaque), "{name}");
+        }
+        assert_eq!((of("fire").called, of("writer").called), (opaque, opaque));
+        assert_eq!(of("reader"), Uses::default());
+        assert_eq!(of("maker").called, Trace::SESSION | Trace::HIDDEN);
+        assert_eq!(of("hands"), Uses::default());
+        assert_eq!(traces.events, Trace::HIDDEN);
+        assert_eq!(traces.everywhere, Trace::NONE);
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use twinport_migrations::introspect;
 use twinport_migrations::introspect::pg::{Material, Trace, Traces};
-use twinport_rewriter::scan::{Effects, NameSet, Names, custom_names};
+use twinport_rewriter::scan::{Effects, NameSet, Names, Uses, custom_names};
 
 use super::{NEXT_VERSION, describe};
 use crate::pools::PgPool;
@@ -254,10 +254,18 @@ impl Known {
             settings.truncate(MOST_SETTINGS);
             more = Effects::OPAQUE;
         }
-        let stateful = traces
-            .stateful
-            .into_iter()
-            .map(|(name, trace)| (name, effects(trace) | more));
+        let of = |trace| match effects(trace) {
+            Effects::NONE => Effects::NONE,
+            found => found | more,
+        };
+        let stateful = traces.stateful.into_iter().map(|(name, uses)| {
+            let uses = Uses {
+                named: of(uses.named),
+                called: of(uses.called),
+                written: of(uses.written),
+            };
+            (name, uses)
+        });
         let builtin = match (traces.builtin, before) {
             (None, Some(before)) => Arc::clone(&before.builtin.0),
             (names, _) => one_builtin(
@@ -276,6 +284,7 @@ impl Known {
                 traces.harmless,
                 stateful,
                 effects(traces.everywhere),
+                effects(traces.events),
             ),
             settings,
             builtin: (builtin, traces.version),
