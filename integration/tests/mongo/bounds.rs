@@ -45,7 +45,7 @@ async fn the_time_of_a_long_command_is_not_idle() -> Result<()> {
 async fn a_get_more_that_fails_leaves_its_cursor() -> Result<()> {
     let scene = Scene::with(Wants {
         pool: 1,
-        pool_lines: "wait_timeout = \"1s\"",
+        pool_lines: "wait_timeout = \"3s\"",
         ..Wants::default()
     })
     .await?;

@@ -244,6 +244,7 @@ impl Admitted {
             stalled: false,
             to_upstream: Vec::new(),
             to_client,
+            client_holds: false,
             batch: Batch::default(),
             pinned: Pinned::No,
             session_mode,

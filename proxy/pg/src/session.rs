@@ -116,6 +116,8 @@ pub struct Session {
     pub(crate) stalled: bool,
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_client: Vec<u8>,
+    /// The client's stream holds something back that was written to it.
+    pub(crate) client_holds: bool,
     pub(crate) batch: Batch,
     pub(crate) pinned: Pinned,
     pub(crate) session_mode: bool,

@@ -17,6 +17,7 @@ use twinport_wire::pg::frame::Frame;
 use crate::fault::Fault;
 use crate::reply::{Event, Timed};
 use crate::session::{Clock, Session, Step};
+use crate::upstream::Upstream;
 
 /// So many bytes for the upstream, or for the client, may wait before the client is no longer read.
 const BOUND: usize = 256 * 1024;
@@ -44,8 +45,19 @@ impl Session {
         }
         loop {
             let mut moved = false;
+            if self.client_holds {
+                match is_flushed(&mut self.client, cx) {
+                    Ok(flushed) => self.client_holds = !flushed,
+                    Err(_) => return Poll::Ready(Step::ClientGone),
+                }
+            }
             if !self.to_client.is_empty() {
-                match write_from(&mut self.client, &mut self.to_client, cx) {
+                match write_from(
+                    &mut self.client,
+                    &mut self.to_client,
+                    &mut self.client_holds,
+                    cx,
+                ) {
                     Poll::Ready(Ok(())) => {
                         moved = true;
                         if self.to_client.is_empty() {
@@ -77,10 +89,21 @@ impl Session {
                     Look::Step(step) => return Poll::Ready(step),
                 }
             }
-            if let Some(held) = &mut self.held
-                && !self.to_upstream.is_empty()
-            {
-                match write_from(&mut held.upstream.stream, &mut self.to_upstream, cx) {
+            if let Some(held) = &mut self.held {
+                let Upstream { stream, holds, .. } = &mut *held.upstream;
+                let flushed = if *holds {
+                    is_flushed(stream, cx)
+                } else {
+                    Ok(true)
+                };
+                let written = match flushed {
+                    Err(error) => Poll::Ready(Err(error)),
+                    Ok(flushed) => {
+                        *holds = !flushed;
+                        write_from(stream, &mut self.to_upstream, holds, cx)
+                    }
+                };
+                match written {
                     Poll::Ready(Ok(())) => moved = true,
                     Poll::Ready(Err(error)) => return self.write_failed(&error, cx),
                     Poll::Pending => {}
@@ -273,9 +296,9 @@ impl Session {
         }
         self.stalled = false;
         if taken.whole && !seen.is_empty() {
-            match write_direct(&mut self.client, seen, &mut self.to_client, cx) {
-                Ok(()) => {}
-                Err(_) => return Look::Step(Step::ClientGone),
+            let (left, holds) = (&mut self.to_client, &mut self.client_holds);
+            if write_direct(&mut self.client, seen, left, holds, cx).is_err() {
+                return Look::Step(Step::ClientGone);
             }
         }
         match taken.event {
@@ -336,10 +359,12 @@ impl Session {
     }
 }
 
-/// Writes as much of `from` as the peer takes; ready when something was written.
+/// Writes as much of `from` as the peer takes; ready when something was written. `holds` becomes true if the stream
+/// itself has kept something of it.
 fn write_from(
     stream: &mut Stream,
     from: &mut Vec<u8>,
+    holds: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     let mut written = 0;
@@ -351,17 +376,17 @@ fn write_from(
             Poll::Pending => break,
         }
     }
+    if written == 0 {
+        return Poll::Pending;
+    }
     if written == from.len() {
         from.clear();
-        // Nothing but TLS holds bytes back; it goes on by itself at the next write or read if it can't now.
-        if let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx) {
-            return Poll::Ready(Err(error));
+        match is_flushed(stream, cx) {
+            Ok(flushed) => *holds = !flushed,
+            Err(error) => return Poll::Ready(Err(error)),
         }
     } else {
         from.drain(..written);
-    }
-    if written == 0 {
-        return Poll::Pending;
     }
     Poll::Ready(Ok(()))
 }
@@ -371,6 +396,7 @@ fn write_direct(
     stream: &mut Stream,
     bytes: &[u8],
     left: &mut Vec<u8>,
+    holds: &mut bool,
     cx: &mut Context<'_>,
 ) -> io::Result<()> {
     if !left.is_empty() {
@@ -389,9 +415,16 @@ fn write_direct(
             }
         }
     }
+    *holds = !is_flushed(stream, cx)?;
+    Ok(())
+}
+
+/// Whether all that was written is out. TLS holds back what a slow peer has not taken, and goes on with it only when
+/// it is asked to.
+fn is_flushed(stream: &mut Stream, cx: &mut Context<'_>) -> io::Result<bool> {
     match Pin::new(stream).poll_flush(cx) {
-        Poll::Ready(Err(error)) => Err(error),
-        _ => Ok(()),
+        Poll::Ready(flushed) => flushed.map(|()| true),
+        Poll::Pending => Ok(false),
     }
 }
 
@@ -427,9 +460,10 @@ mod tests {
         let mut stream = Stream::Memory(ours);
         let mut cx = Context::from_waker(Waker::noop());
         let mut left = b"older, ".to_vec();
-        write_direct(&mut stream, b"newer", &mut left, &mut cx).unwrap();
+        let mut holds = false;
+        write_direct(&mut stream, b"newer", &mut left, &mut holds, &mut cx).unwrap();
         assert_eq!(left, b"older, newer");
-        assert!(write_from(&mut stream, &mut left, &mut cx).is_ready());
+        assert!(write_from(&mut stream, &mut left, &mut holds, &mut cx).is_ready());
         let mut got = [0; 12];
         theirs.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"older, newer");

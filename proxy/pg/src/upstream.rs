@@ -37,6 +37,8 @@ pub struct Upstream {
     pub id: u64,
     /// The socket.
     pub stream: Stream,
+    /// The socket holds something back that was written to it.
+    pub holds: bool,
     /// How to cancel what runs on it.
     pub target: Arc<Target>,
     /// What the server has reported.
@@ -106,6 +108,7 @@ impl Upstream {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             stream,
+            holds: false,
             target: Arc::new(target),
             reported: Arc::new(reported),
             search_path: None,
