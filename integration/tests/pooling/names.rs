@@ -170,6 +170,32 @@ async fn rows_are_never_of_other_types_than_described() -> Result<()> {
     Ok(())
 }
 
+/// Where the statement was never prepared the server doesn't know that another schema was told of.
+#[tokio::test]
+async fn a_schema_that_changes_is_noticed_on_another_connection() -> Result<()> {
+    let scene = Scene::new(2).await?;
+    let (mut a, mut b) = (scene.raw().await?, scene.raw().await?);
+    b.query("CREATE TABLE turning (a int, b int); INSERT INTO turning VALUES (1, 2)");
+    b.answer().await?;
+    a.parse("q", "SELECT * FROM turning").describe("q");
+    a.sync().await?;
+    assert_eq!(a.run("q").sync().await?, "2DCZ");
+    // That connection is taken.
+    b.query("BEGIN; SELECT 1").answer().await?;
+    let mut c = scene.raw().await?;
+    let alter = "ALTER TABLE turning ALTER COLUMN b SET DATA TYPE text";
+    c.query(alter).answer().await?;
+    assert_eq!(a.run("q").sync().await?, "E[0A000]Z");
+    // Another column's type is of no account, nor is a change that changes nothing.
+    a.parse("one", "SELECT a FROM turning").describe("one");
+    a.sync().await?;
+    c.query("ALTER TABLE turning ADD COLUMN c int")
+        .answer()
+        .await?;
+    assert_eq!(a.run("one").sync().await?, "2DCZ");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_search_path_of_role_or_database_is_the_connections() -> Result<()> {
     for major in [15, 18] {

@@ -25,6 +25,8 @@ pub struct Fault {
     pub detail: Option<String>,
     /// Where in the statement, in characters from 1.
     pub position: Option<usize>,
+    /// Whether it is the server's check of a plan that would report it: drivers know it by that, and prepare anew.
+    pub revalidates: bool,
 }
 
 impl Fault {
@@ -37,6 +39,7 @@ impl Fault {
             hint: None,
             detail: None,
             position: None,
+            revalidates: false,
         }
     }
 
@@ -64,6 +67,13 @@ impl Fault {
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Says that a statement has to be prepared anew.
+    #[must_use]
+    pub fn revalidating(mut self) -> Self {
+        self.revalidates = true;
         self
     }
 
@@ -154,6 +164,7 @@ impl Fault {
                 detail: self.detail.as_deref(),
                 hint: self.hint.as_deref(),
                 position: self.position,
+                routine: self.revalidates.then_some("RevalidateCachedQuery"),
             },
         );
         out
@@ -178,6 +189,7 @@ impl From<&twinport_rewriter::Error> for Fault {
             hint: error.hint().map(ToOwned::to_owned),
             detail: None,
             position: error.position(),
+            revalidates: false,
         }
     }
 }

@@ -31,7 +31,18 @@ pub enum Told {
     /// A description that was not looked at.
     Something,
     /// A description, of the statement as it was prepared then.
-    Columns(Box<(PreparedKey, u64)>),
+    Columns(Box<Columns>),
+}
+
+/// The columns that a client was told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// Whose.
+    pub key: PreparedKey,
+    /// In which schema.
+    pub view: u64,
+    /// A number that is equal for equal ones.
+    pub number: u64,
 }
 
 /// What decides which table an unqualified name means.
@@ -44,8 +55,8 @@ pub struct Names {
 }
 
 impl Told {
-    /// Whose columns, and a number that is equal for equal ones, if they were looked at.
-    pub fn columns(&self) -> Option<(PreparedKey, u64)> {
+    /// The columns, if they were looked at.
+    pub fn columns(&self) -> Option<Columns> {
         match self {
             Self::Columns(told) => Some(**told),
             _ => None,
@@ -268,7 +279,11 @@ impl Handles {
         for handle in unnamed.chain(named) {
             if handle.statement.id == id || handle.alone().is_some_and(|alone| alone.id == id) {
                 handle.told = match description.columns {
-                    Some(columns) => Told::Columns(Box::new((description.key, columns))),
+                    Some(number) => Told::Columns(Box::new(Columns {
+                        key: description.key,
+                        view: description.view,
+                        number,
+                    })),
                     None => Told::Something,
                 };
             }
@@ -281,6 +296,8 @@ impl Handles {
 pub struct Described {
     /// Whose.
     pub key: PreparedKey,
+    /// In which schema.
+    pub view: u64,
     /// A number that is equal for equal columns, if they were looked at.
     pub columns: Option<u64>,
 }

@@ -167,21 +167,21 @@ impl Statement {
         self.stale.load(Ordering::Relaxed)
     }
 
-    /// A number that is equal for equal columns of its result, where names mean this.
-    pub fn columns(&self, planner: u64) -> Option<u64> {
+    /// A number that is equal for equal columns of its result, in this schema and where names mean this.
+    pub fn columns(&self, view: u64) -> Option<u64> {
         let known = self.columns.lock();
-        let of = known.iter().find(|(of, _)| *of == planner);
+        let of = known.iter().find(|(of, _)| *of == view);
         of.map(|(_, columns)| *columns)
     }
 
     /// Notes which columns its result has.
-    pub fn note_columns(&self, planner: u64, columns: u64) {
+    pub fn note_columns(&self, view: u64, columns: u64) {
         let mut known = self.columns.lock();
-        known.retain(|(of, _)| *of != planner);
+        known.retain(|(of, _)| *of != view);
         if known.len() >= COLUMNS {
             known.remove(0);
         }
-        known.push((planner, columns));
+        known.push((view, columns));
     }
 
     /// What it may leave behind by the knowledge of this version, if that was noted.

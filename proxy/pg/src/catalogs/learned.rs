@@ -107,6 +107,11 @@ impl Learned {
         Some(Arc::clone(known))
     }
 
+    /// Counts whatever may have changed the schema.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
     /// Whether anything is known of the names.
     pub fn is_known(&self) -> bool {
         let known = self.known.load();

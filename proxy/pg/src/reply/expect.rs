@@ -88,6 +88,8 @@ pub struct Bound {
     pub statement: Arc<Statement>,
     /// What it is prepared under.
     pub key: PreparedKey,
+    /// The schema, and what decides which of it is meant, by which its columns are known.
+    pub view: u64,
     /// Whether the client decodes rows by a description that it was given before.
     pub described: bool,
     /// Whether the client may keep a description for later: the statement has a name.

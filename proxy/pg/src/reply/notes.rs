@@ -19,11 +19,12 @@ impl Replies {
                         .filter(|_| bound.named && !bound.described)
                         .map(columns);
                     if let Some(columns) = columns {
-                        bound.statement.note_columns(bound.key.1, columns);
+                        bound.statement.note_columns(bound.view, columns);
                     }
                     if !bound.described {
                         self.described.push(Described {
                             key: bound.key,
+                            view: bound.view,
                             columns,
                         });
                     }
@@ -33,7 +34,7 @@ impl Replies {
             Some(Expect::Columns(_)) => {
                 if let Some(Expect::Columns(bound)) = self.due.pop() {
                     let columns = seen.map_or(0, columns);
-                    bound.statement.note_columns(bound.key.1, columns);
+                    bound.statement.note_columns(bound.view, columns);
                 }
                 false
             }

@@ -239,11 +239,14 @@ impl Session {
         match portal {
             Some(_) => self.check_columns(told, &statement, key)?,
             // The client asks for the columns anew.
-            None => described &= told.is_some_and(|(of, _)| of == key),
+            None => {
+                described &= told.is_some_and(|told| (told.key, told.view) == (key, self.view()));
+            }
         }
         let bound = Bound {
             statement: Arc::clone(&statement),
             key,
+            view: self.view(),
             described,
             named: !name.is_empty(),
         };

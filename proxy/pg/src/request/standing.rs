@@ -7,7 +7,7 @@ use twinport_wire::pg::frontend::{Target, build};
 
 use super::Did;
 use crate::fault::Fault;
-use crate::handles::Names;
+use crate::handles::{Columns, Names};
 use crate::plan::Planned;
 use crate::reply::{Bound, Expect};
 use crate::session::{Session, Step};
@@ -36,6 +36,7 @@ impl Unready {
 pub(super) fn result_changed() -> Unready {
     Unready::refused(
         &Fault::error("0A000", "cached plan must not change result type")
+            .revalidating()
             .hint("The schema or the search path has changed: prepare the statement again."),
     )
 }
@@ -154,23 +155,30 @@ impl Session {
         }
     }
 
-    /// A client that was told of columns decodes rows by them: where names mean something else than then, they
-    /// have to be the same, as the server would see to with a statement of its own.
+    /// What the columns of a statement's result depend on, as a number.
+    pub(super) fn view(&self) -> u64 {
+        let epoch = self.pool.connector().catalog.learned().epoch();
+        self.settings.planner() ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// A client that was told of columns decodes rows by them: where names mean something else than then, or the schema
+    /// may have changed, they have to be the same, as the server would see to with a statement of its own.
     pub(super) fn check_columns(
         &mut self,
-        told: Option<(PreparedKey, u64)>,
+        told: Option<Columns>,
         statement: &Arc<Statement>,
         key: PreparedKey,
     ) -> Result<(), Unready> {
-        let Some((told_of, columns)) = told else {
+        let Some(told) = told else {
             return Ok(());
         };
+        let view = self.view();
         // Or it will have been told of others before it gets rows.
-        if told_of == key || self.replies.describes(key) {
+        if (told.key, told.view) == (key, view) || self.replies.describes(key) {
             return Ok(());
         }
-        match statement.columns(key.1) {
-            Some(now) if now == columns => Ok(()),
+        match statement.columns(view) {
+            Some(now) if now == told.number => Ok(()),
             Some(_) => Err(result_changed()),
             None => {
                 let (name, _) = self.prepared_upstream(statement);
@@ -178,6 +186,7 @@ impl Session {
                 self.replies.push(Expect::Columns(Bound {
                     statement: Arc::clone(statement),
                     key,
+                    view,
                     described: true,
                     named: true,
                 }));

@@ -105,6 +105,7 @@ fn fields<O: Out>(out: &mut O, report: &Report<'_>) {
         (b'D', report.detail),
         (b'H', report.hint),
         (b'P', position.as_deref()),
+        (b'R', report.routine),
     ];
     for (letter, text) in fields {
         if let Some(text) = text {

@@ -66,4 +66,6 @@ pub struct Report<'a> {
     pub hint: Option<&'a str>,
     /// Where in the client's statement, in characters from 1.
     pub position: Option<usize>,
+    /// The server's function that reports it: drivers know some errors by that.
+    pub routine: Option<&'a str>,
 }

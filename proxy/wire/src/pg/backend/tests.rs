@@ -70,6 +70,7 @@ fn error_response_round_trips_and_agrees_with_pgwire() {
             detail: None,
             hint: Some("did you mean @include?"),
             position: Some(4),
+            routine: None,
         },
     );
     let fields = Fields::new(body(&out));
