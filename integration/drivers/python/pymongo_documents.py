@@ -67,7 +67,8 @@ def create_read_update_delete():
         result = books.replace_one({"_id": 5}, {"title": "Faust"})
         equal(books.find_one({"_id": 5}), {"_id": 5, "title": "Faust"})
         equal(books.count_documents({}), 2)
-        equal(books.estimated_document_count(), 2)
+        # FerretDB goes by what the last ANALYZE has seen.
+        assert books.estimated_document_count() in (1, 2)
         equal(sorted(books.distinct("title")), ["Faust", "Mort"])
         equal(books.delete_one({"_id": 5}).deleted_count, 1)
         equal(books.delete_many({}).deleted_count, 1)
