@@ -66,7 +66,7 @@ public class MongoSuite {
         MongoClientSettings.Builder settings = MongoClientSettings.builder()
             .applyConnectionString(url)
             .applyToSslSettings(ssl -> ssl.enabled(true).context(trust))
-            .applyToClusterSettings(cluster -> cluster.serverSelectionTimeout(10, TimeUnit.SECONDS));
+            .applyToClusterSettings(cluster -> cluster.serverSelectionTimeout(30, TimeUnit.SECONDS));
         change.accept(settings);
         return MongoClients.create(settings.build());
     }

@@ -143,7 +143,7 @@ public class MorphiaSuite {
             .applyConnectionString(new ConnectionString(System.getenv("TWINPORT_TEST_URL")))
             .uuidRepresentation(UuidRepresentation.STANDARD)
             .applyToSslSettings(ssl -> ssl.enabled(true).context(trust))
-            .applyToClusterSettings(cluster -> cluster.serverSelectionTimeout(10, TimeUnit.SECONDS))
+            .applyToClusterSettings(cluster -> cluster.serverSelectionTimeout(30, TimeUnit.SECONDS))
             .build());
     }
 
