@@ -120,6 +120,11 @@ def indexes_at_start():
     equal(Title.compare_indexes(), {"missing": [], "extra": []})
 
 
+def how_many(kind):
+    """By a condition: without one FerretDB goes by what the last ANALYZE has seen."""
+    return kind.objects(pk__ne=None).count()
+
+
 @check
 def documents_and_changes():
     publisher = published()
@@ -137,7 +142,7 @@ def documents_and_changes():
     publisher.reload()
     equal((publisher.address.city, publisher.address.street), ("London", "Orion House"))
     title.delete()
-    equal(Title.objects.count(), 2)
+    equal(how_many(Title), 2)
     equal(Title.objects(year__gte=1990).delete(), 1)
 
 
@@ -199,7 +204,7 @@ def references():
     equal(Title.objects(publisher=publisher).count(), 3)
     equal({key: each.name for key, each in Publisher.objects.in_bulk([publisher.id]).items()}, {publisher.id: "Gollancz"})
     publisher.delete()
-    equal(Title.objects.count(), 0, "titles of a publisher that is gone")
+    equal(how_many(Title), 0, "titles of a publisher that is gone")
 
 
 @check
@@ -217,7 +222,7 @@ def duplicates_and_validation():
         pass
     else:
         raise AssertionError("an invalid document was saved")
-    equal((Publisher.objects.count(), Title.objects.count()), (1, 3))
+    equal((how_many(Publisher), how_many(Title)), (1, 3))
 
 
 @check
