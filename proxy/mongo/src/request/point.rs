@@ -99,8 +99,8 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fa
     let points = &context.session.wing.points;
     match finish(result, connection)? {
         Some(rows) if !rows.is_empty() => return Ok(Some(rows)),
-        // Another collection by now, or there is such a document.
-        Some(_) => {}
+        // There is such a document, or the collection is another one by now.
+        Some(_) => points.forget(&place),
         None => points.leave_inserts(place),
     }
     Ok(None)
