@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use twinport_integration::eventually;
 
 use super::pair::Pair;
+use super::support::on_both;
 
 const TENANT: &str = "SELECT current_setting('app.tenant', true)";
 const MEMORY: &str = "SHOW work_mem";
@@ -415,36 +416,19 @@ async fn ordinary_statements_cost_nothing_more(major: u32) -> Result<()> {
     Ok(())
 }
 
-macro_rules! on_every_server {
-    ($($test:ident)*) => {
-        mod on_15 {
-            $(#[tokio::test]
-            async fn $test() -> anyhow::Result<()> {
-                super::$test(15).await
-            })*
-        }
-        mod on_18 {
-            $(#[tokio::test]
-            async fn $test() -> anyhow::Result<()> {
-                super::$test(18).await
-            })*
-        }
-    };
-}
-
-on_every_server! {
-    custom_settings
-    custom_settings_of_computed_names
-    quoted_settings
-    settings_by_other_ways
-    strings_without_the_standard
-    settings_by_functions
-    functions_that_come_later
-    what_needs_no_name
-    function_calls
-    temporary_objects
-    locks_in_functions
-    settings_under_a_role
-    a_forged_operator
-    ordinary_statements_cost_nothing_more
+on_both! {
+    custom_settings,
+    custom_settings_of_computed_names,
+    quoted_settings,
+    settings_by_other_ways,
+    strings_without_the_standard,
+    settings_by_functions,
+    functions_that_come_later,
+    what_needs_no_name,
+    function_calls,
+    temporary_objects,
+    locks_in_functions,
+    settings_under_a_role,
+    a_forged_operator,
+    ordinary_statements_cost_nothing_more,
 }

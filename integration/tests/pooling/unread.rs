@@ -6,6 +6,7 @@ use futures_util::TryStreamExt as _;
 use twinport_integration::eventually;
 
 use super::pair::Pair;
+use super::support::on_both;
 
 const TENANT: &str = "SELECT current_setting('app.tenant', true)";
 const MEMORY: &str = "SHOW work_mem";
@@ -204,30 +205,13 @@ async fn what_is_paid_for_by_none(major: u32) -> Result<()> {
     .await
 }
 
-macro_rules! on_every_server {
-    ($($test:ident)*) => {
-        mod on_15 {
-            $(#[tokio::test]
-            async fn $test() -> anyhow::Result<()> {
-                super::$test(15).await
-            })*
-        }
-        mod on_18 {
-            $(#[tokio::test]
-            async fn $test() -> anyhow::Result<()> {
-                super::$test(18).await
-            })*
-        }
-    };
-}
-
-on_every_server! {
-    bodies_with_comments_in_strings
-    operands_of_named_operators
-    columns_called_insert
-    arguments_in_other_strings
-    expressions_of_indexes_and_partitions
-    relations_that_a_string_names
-    event_triggers
-    what_is_paid_for_by_none
+on_both! {
+    bodies_with_comments_in_strings,
+    operands_of_named_operators,
+    columns_called_insert,
+    arguments_in_other_strings,
+    expressions_of_indexes_and_partitions,
+    relations_that_a_string_names,
+    event_triggers,
+    what_is_paid_for_by_none,
 }

@@ -123,7 +123,10 @@ impl Session {
         if let Some(effects) = statement.judged(known.version) {
             return effects | plan.effects;
         }
-        let effects = scan(&plan.text, &known.names, true) | scan(&plan.text, &known.names, false);
+        let mut effects = scan(&plan.text, &known.names, true);
+        if memchr::memchr(b'\\', &plan.text).is_some() {
+            effects |= scan(&plan.text, &known.names, false);
+        }
         let effects = effects.without(Effects::ANNOTATED | Effects::EXECUTE);
         statement.note_judged(known.version, effects);
         effects | plan.effects

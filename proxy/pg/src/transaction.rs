@@ -315,14 +315,7 @@ impl Session {
             done += more;
             match step {
                 // What a changed schema makes of its functions is not known from the first time.
-                Some(Step::Learn) => {
-                    self.pool
-                        .connector()
-                        .catalog
-                        .learned()
-                        .learn(&self.wing, &self.pool)
-                        .await
-                }
+                Some(Step::Learn) => self.learn().await,
                 // What else it has to wait for, a catalog that is out of date, it will ask for again.
                 _ => break,
             }
