@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::drain::Drain;
-use crate::stream::Stream;
+use crate::stream::{Stream, set_up};
 
 /// Pending connections that the kernel keeps for us; login storms are longer than the usual 128.
 const BACKLOG: i32 = 4096;
@@ -43,6 +43,8 @@ impl Listener {
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
+        // What is accepted inherits this: no call for each connection.
+        set_up(SockRef::from(&socket))?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -79,7 +81,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (socket, _) = listener.accept().await?;
-                Stream::tcp(socket)
+                Ok(Stream::Tcp(socket))
             }
             Self::Unix(listener, _) => {
                 let (socket, _) = listener.accept().await?;
@@ -119,4 +121,29 @@ fn is_of_one_client(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::InvalidInput
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_is_set_up_as_its_listener() {
+        let listener = Listener::tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = listener.address().unwrap();
+        let (client, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let Stream::Tcp(accepted) = accepted.unwrap() else {
+            panic!("not by TCP");
+        };
+        drop(client.unwrap());
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(
+            accepted.tcp_keepalive_time().unwrap(),
+            Duration::from_mins(1)
+        );
+    }
 }

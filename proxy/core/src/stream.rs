@@ -54,19 +54,24 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Turns Nagle's delay off and keepalive on.
+pub(crate) fn set_up(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY)
+            .with_retries(KEEPALIVE_PROBES),
+    )
+}
+
 impl Stream {
     /// Wraps a TCP connection; turns Nagle's delay off and keepalive on.
     ///
     /// # Errors
     /// What the kernel says, for example if the peer is gone already.
     pub fn tcp(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        SockRef::from(&socket).set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(KEEPALIVE_AFTER)
-                .with_interval(KEEPALIVE_EVERY)
-                .with_retries(KEEPALIVE_PROBES),
-        )?;
+        set_up(SockRef::from(&socket))?;
         Ok(Self::Tcp(socket))
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::fault::Fault;
 use crate::handshake::Login;
-use crate::login::{turn_away, welcome};
+use crate::login::welcome;
 use crate::parameters::Reported;
 use crate::wing::Wing;
 use console::Console;
@@ -46,13 +46,14 @@ pub(crate) async fn serve(wing: &Arc<Wing>, mut login: Login) {
             peer = %login.stream.peer(), user = login.user, code = fault.code,
             reason = fault.message, "refused at the admin console"
         );
-        turn_away(&mut login.stream, &fault).await;
+        login.turn_away(&fault).await;
         return;
     }
     wing.stats.logins.add(1);
     tracing::info!(peer = %login.stream.peer(), user = login.user, "at the admin console");
     let key = wing.keys.issue(SECRET);
-    let welcome = welcome(&Reported::from_pairs(REPORTED), &key);
+    let owed = std::mem::take(&mut login.owed);
+    let welcome = welcome(owed, &Reported::from_pairs(REPORTED), &key);
     Console::new(wing, login, welcome).run().await;
 }
 

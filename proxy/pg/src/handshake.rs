@@ -46,7 +46,7 @@ pub struct Gate {
 /// How an accepted connection began.
 #[derive(Debug)]
 pub enum Accepted {
-    /// Somebody who is who it says it is. Owed to it are AuthenticationOk and
+    /// Somebody who is who it says it is. Owed to it are [`Login::owed`], AuthenticationOk and
     /// what follows, or an error.
     Session(Box<Login>),
     /// Somebody asks to cancel. No answer is owed, but the connection is to be closed in order once the cancel
@@ -118,6 +118,8 @@ pub struct Login {
     pub credentials: Credentials,
     /// What it has sent already beyond its login.
     pub leftover: Vec<u8>,
+    /// The end of its authentication, which goes out before anything else.
+    pub owed: Vec<u8>,
 }
 
 /// Leads a connection through startup and authentication.
@@ -144,10 +146,12 @@ pub async fn accept<S: Secrets>(stream: Stream, gate: &Gate, secrets: &S) -> Acc
             return Accepted::Cancel(key, stream);
         }
         Ok(Ok(Entered::Session(opening, credentials))) => {
+            let owed = std::mem::take(&mut channel.out);
             let Ok((stream, leftover)) = channel.into_parts() else {
                 return Accepted::Gone(Gone::Left);
             };
-            return Accepted::Session(Box::new(opening.login(stream, credentials, leftover)));
+            let login = opening.login(stream, credentials, leftover, owed);
+            return Accepted::Session(Box::new(login));
         }
         Ok(Err(refusal)) => refusal,
         Err(_) => Refusal::timed_out(),
@@ -203,8 +207,6 @@ async fn enter<S: Secrets>(
     };
     let verdict = auth::authenticate(channel, who, &gate.policy, secrets, &gate.keyring).await;
     let credentials = verdict.map_err(|denied| Refusal::denied(denied, &opening.user, gate))?;
-    // What NegotiateProtocolVersion has to say where no proof was asked for.
-    channel.flush().await?;
     Ok(Entered::Session(opening, credentials))
 }
 

@@ -17,8 +17,8 @@ static TRUSTING: LazyLock<Names> = LazyLock::new(Names::trusting);
 static UNKNOWN: LazyLock<Names> = LazyLock::new(Names::default);
 
 /// The functions for large objects, which leave nothing behind their transaction.
-const LARGE_OBJECTS: [u32; 13] = [
-    715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170,
+const LARGE_OBJECTS: [u32; 15] = [
+    715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172,
 ];
 
 /// Whether a text is a `CLOSE`, without a comment before it.
@@ -162,7 +162,7 @@ impl Session {
     /// Notes what a FunctionCall may do: it names its function by a number.
     pub(crate) fn note_function(&mut self, body: &[u8]) {
         let number = body.first_chunk::<4>().map(|oid| u32::from_be_bytes(*oid));
-        if !number.is_some_and(|oid| LARGE_OBJECTS.contains(&oid) || matches!(oid, 3171 | 3172)) {
+        if !number.is_some_and(|oid| LARGE_OBJECTS.contains(&oid)) {
             self.note_effects(Effects::ANYTHING);
         }
     }

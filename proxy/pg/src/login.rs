@@ -79,16 +79,29 @@ async fn enter(wing: Arc<Wing>, mut login: Login) -> Option<Box<Session>> {
                 peer = %login.stream.peer(), user = login.user, database = login.database,
                 code = fault.code, reason = fault.message, "client refused"
             );
-            turn_away(&mut login.stream, &fault).await;
+            login.turn_away(&fault).await;
             None
         }
     }
 }
 
+impl Login {
+    /// Tells a client that has proven who it is why it has to go.
+    pub(crate) async fn turn_away(&mut self, fault: &Fault) {
+        let owed = std::mem::take(&mut self.owed);
+        part_with(&mut self.stream, owed, fault).await;
+    }
+}
+
 pub(crate) async fn turn_away(stream: &mut Stream, fault: &Fault) {
-    let last = fault.clone().ending().to_bytes();
+    part_with(stream, Vec::new(), fault).await;
+}
+
+/// Sends what is owed, and then why the client has to go.
+async fn part_with(stream: &mut Stream, mut owed: Vec<u8>, fault: &Fault) {
+    owed.extend_from_slice(&fault.clone().ending().to_bytes());
     let tell = async {
-        stream.write_all(&last).await?;
+        stream.write_all(&owed).await?;
         stream.flush().await?;
         stream.shutdown().await
     };
@@ -211,7 +224,15 @@ impl Admitted {
     pub(crate) fn session(self, wing: Arc<Wing>, login: Login) -> Box<Session> {
         let session_mode = self.pool.settings().mode == PoolMode::Session;
         let drain = wing.drain.clone();
-        self.with_stream(wing, login.stream, login.leftover, session_mode, &drain)
+        let to_client = welcome(login.owed, &self.greeting.reported, &self.key);
+        self.with_stream(
+            wing,
+            login.stream,
+            login.leftover,
+            to_client,
+            session_mode,
+            &drain,
+        )
     }
 
     fn with_stream(
@@ -219,10 +240,10 @@ impl Admitted {
         wing: Arc<Wing>,
         client: Stream,
         pending: Vec<u8>,
+        to_client: Vec<u8>,
         session_mode: bool,
         drain: &Drain,
     ) -> Box<Session> {
-        let to_client = welcome(&self.greeting.reported, &self.key);
         Box::new(Session {
             wing,
             pool: self.pool,
@@ -256,9 +277,10 @@ impl Admitted {
     }
 }
 
-/// AuthenticationOk, ParameterStatus, BackendKeyData, ReadyForQuery.
-pub(crate) fn welcome(reported: &Reported, key: &Key) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
+/// What is owed, AuthenticationOk, ParameterStatus, BackendKeyData, ReadyForQuery.
+pub(crate) fn welcome(owed: Vec<u8>, reported: &Reported, key: &Key) -> Vec<u8> {
+    let mut out = owed;
+    out.reserve_exact(512);
     answer::authentication_ok(&mut out);
     for (name, value) in reported.iter() {
         answer::parameter_status(&mut out, name.as_bytes(), value.as_bytes());
@@ -285,7 +307,8 @@ pub(crate) async fn serve_control(wing: Arc<Wing>, pool: Arc<PgPool>, mut stream
     };
     if let Some(admitted) = Box::pin(admitted).await {
         let never = Drain::new();
-        let session = admitted.with_stream(wing, stream, Vec::new(), false, &never);
+        let hello = welcome(Vec::new(), &admitted.greeting.reported, &admitted.key);
+        let session = admitted.with_stream(wing, stream, Vec::new(), hello, false, &never);
         session.run().await;
     }
 }

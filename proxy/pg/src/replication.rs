@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use crate::cancel::Target;
 use crate::fault::Fault;
 use crate::handshake::{Login, Replication};
-use crate::login::{Admitted, turn_away, welcome};
+use crate::login::{Admitted, welcome};
 use crate::parameters::Reported;
 use crate::wing::Wing;
 
@@ -28,7 +28,7 @@ pub(crate) async fn serve(wing: &Arc<Wing>, mut login: Login, admitted: Admitted
     let mut upstream = match backend.open(&parameters).await {
         Ok(connected) => connected,
         Err(error) => {
-            turn_away(&mut login.stream, &Fault::connect(&error)).await;
+            login.turn_away(&Fault::connect(&error)).await;
             return;
         }
     };
@@ -41,6 +41,7 @@ pub(crate) async fn serve(wing: &Arc<Wing>, mut login: Login, admitted: Admitted
         secret: upstream.secret.clone(),
     }));
     let mut first = welcome(
+        std::mem::take(&mut login.owed),
         &Reported::from_pairs(std::mem::take(&mut upstream.parameters)),
         &admitted.key,
     );

@@ -37,6 +37,9 @@ impl Scanner<'_> {
     /// A parenthesis opened behind a word.
     pub(super) fn call(&mut self) {
         let word = self.word;
+        if let Some(uses) = self.names.word(word) {
+            self.effects |= uses.called;
+        }
         // Before it is asked whether it is called at all: an alias of such a name is rare.
         if word.eq_ignore_ascii_case(b"set_config") {
             self.effects |= self.set_config();
@@ -47,9 +50,6 @@ impl Scanner<'_> {
             return;
         }
         self.effects |= special(word);
-        if let Some(uses) = self.names.word(word) {
-            self.effects |= uses.called;
-        }
         if !self.names_something() && !self.names.knows(word) {
             self.effects |= Effects::ANYTHING;
         }

@@ -265,6 +265,8 @@ fn used(sql: &str) -> Effects {
             ("fired".to_owned(), uses(none, none, Effects::HIDDEN)),
             ("seen".to_owned(), uses(Effects::UNTOLD, none, none)),
             ("status".to_owned(), uses(none, Effects::UNTOLD, none)),
+            // A function of somebody's own, of the same name as the server's.
+            ("set_config".to_owned(), uses(none, Effects::UNTOLD, none)),
         ],
         none,
         Effects::LOAD,
@@ -304,6 +306,7 @@ fn a_name_counts_by_how_it_is_used() {
         "SELECT (t) . status FROM t",
         "SELECT 1 OPERATOR(pg_catalog.+) status(1)",
         "CALL status(1)",
+        "SELECT set_config(1, 2, true)",
     ] {
         assert!(used(sql).contains(Effects::UNTOLD), "{sql}");
     }

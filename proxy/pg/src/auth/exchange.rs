@@ -56,8 +56,8 @@ impl From<Unavailable> for Denied {
     }
 }
 
-/// Asks the client for its proof and checks it. The last message of the
-/// exchange has been sent when this returns; AuthenticationOk has not.
+/// Asks the client for its proof and checks it. What ends the exchange is in the
+/// channel's `out` when this returns: it goes out with AuthenticationOk, in one write.
 pub(crate) async fn authenticate<S: Secrets>(
     channel: &mut Channel,
     who: Who<'_>,
@@ -210,6 +210,5 @@ async fn scram(
     let message = answer(channel).await?;
     let proven = server.prove(message.body()).map_err(rejected)?;
     backend::build::authentication_sasl_final(&mut channel.out, proven.message.as_bytes());
-    channel.flush().await?;
     Ok(proven.keys)
 }

@@ -36,6 +36,7 @@ impl Opening {
         stream: Stream,
         credentials: Credentials,
         leftover: Vec<u8>,
+        owed: Vec<u8>,
     ) -> Login {
         Login {
             stream,
@@ -46,6 +47,7 @@ impl Opening {
             protocol: self.protocol,
             credentials,
             leftover,
+            owed,
         }
     }
 }

@@ -164,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 async fn enter_and_hang_up(stream: Stream, gate: &Gate, secrets: &Ann) -> Accepted {
     let mut accepted = accept(stream, gate, secrets).await;
     if let Accepted::Session(login) = &mut accepted {
+        drop(login.stream.write_all(&login.owed).await);
         drop(login.stream.shutdown().await);
     }
     accepted

@@ -91,10 +91,8 @@ async fn negotiated(version: Version, parameters: &[(&str, &str)]) -> (Login, Ve
     let given = parameters.iter().copied();
     startup::startup_message(&mut driver.channel.out, version, given).unwrap();
     driver.channel.flush().await.unwrap();
-    let accepted = accept(Stream::unix(far), &gate(Method::Trust), &Ann::plain()).await;
-    let login = session(accepted);
-    let mut login = login;
-    login.stream.shutdown().await.unwrap();
+    let gate = gate(Method::Trust);
+    let login = session(enter_and_hang_up(Stream::unix(far), &gate, &Ann::plain()).await);
     let (mut stream, _) = driver.channel.into_parts().unwrap();
     let mut told = Vec::new();
     stream.read_to_end(&mut told).await.unwrap();
