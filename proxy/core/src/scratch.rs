@@ -4,6 +4,12 @@
 //! a slow peer did not take yet) in a buffer of its own.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// The size of the buffer in bytes: what one read takes at most.
 pub const SIZE: usize = 64 * 1024;
@@ -18,4 +24,21 @@ pub fn with<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
         Ok(mut buffer) => work(&mut buffer),
         Err(_) => work(&mut vec![0; SIZE]),
     })
+}
+
+/// Reads once, through the thread's buffer, to the end of `onto`; nothing is lost if this is dropped. The number of
+/// bytes, 0 at the end.
+///
+/// # Errors
+/// What reading says.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin), onto: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| {
+        with(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+            onto.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    })
+    .await
 }

@@ -1,12 +1,9 @@
 //! Moves bytes: messages in, answers out; nothing held while idle.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use twinport_core::scratch;
@@ -130,16 +127,7 @@ impl Channel {
 
     /// Reads once, through the thread's buffer; nothing is lost if this is dropped.
     async fn read(&mut self) -> io::Result<usize> {
-        let (stream, pending) = (&mut self.stream, &mut self.pending);
-        poll_fn(|cx| {
-            scratch::with(|buffer| {
-                let mut read = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-                pending.extend_from_slice(read.filled());
-                Poll::Ready(Ok(read.filled().len()))
-            })
-        })
-        .await
+        scratch::read(&mut self.stream, &mut self.pending).await
     }
 
     /// Hands on the rest of a message that has begun, if there is one, piece by piece. Then it is ready when the

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use lru::LruCache;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use twinport_core::pool::Connection;
+use twinport_core::scratch;
 use twinport_core::stream::Stream;
 use twinport_wire::pg::backend::{self, Fields, Status, Values};
 use twinport_wire::pg::frame::{Frame, Frames};
@@ -27,6 +28,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// More bytes than this nobody sends unasked while a connection is idle.
 const UNASKED: usize = 64 * 1024;
+
+/// So much room for answers an idle connection keeps, in bytes.
+const KEPT: usize = 4 * 1024;
 
 /// What a statement is prepared under: its entry, and what its names mean.
 pub type PreparedKey = (u64, u64);
@@ -387,9 +391,12 @@ impl Upstream {
             inbound.drain(..consumed);
             self.inbound = inbound;
             if let Some(found) = found {
+                if self.inbound.is_empty() && self.inbound.capacity() > KEPT {
+                    self.inbound = Vec::new();
+                }
                 return Ok(found);
             }
-            if self.stream.read_buf(&mut self.inbound).await? == 0 {
+            if scratch::read(&mut self.stream, &mut self.inbound).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }

@@ -1,11 +1,10 @@
 //! A connection to a server: opened, greeted, then one message there and one back.
 
-use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -297,16 +296,7 @@ impl Connection {
 
     /// Reads once, through the thread's buffer: an idle connection holds none.
     async fn read(&mut self) -> io::Result<usize> {
-        let (stream, inbound) = (&mut self.stream, &mut self.inbound);
-        poll_fn(|cx| {
-            scratch::with(|buffer| {
-                let mut read = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-                inbound.extend_from_slice(read.filled());
-                Poll::Ready(Ok(read.filled().len()))
-            })
-        })
-        .await
+        scratch::read(&mut self.stream, &mut self.inbound).await
     }
 
     /// Runs a command of our own.

@@ -1,11 +1,7 @@
 //! The wait for a lease: it ends with one, or when the client is gone, cancels, or has waited for too long.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use twinport_core::clients::Activity;
 use twinport_core::pool::{AcquireError, Lease};
 use twinport_core::scratch;
@@ -76,15 +72,7 @@ impl Session {
 async fn client_gone(client: &mut Stream, pending: &mut Vec<u8>) {
     const BOUND: usize = 64 * 1024;
     while pending.len() < BOUND {
-        let read = poll_fn(|cx| {
-            scratch::with(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                let read = ready!(Pin::new(&mut *client).poll_read(cx, &mut buffer));
-                pending.extend_from_slice(buffer.filled());
-                Poll::Ready(read.map(|()| buffer.filled().len()))
-            })
-        });
-        if !matches!(read.await, Ok(1..)) {
+        if !matches!(scratch::read(client, pending).await, Ok(1..)) {
             return;
         }
     }
