@@ -7,8 +7,9 @@ help: ## list the targets
 
 dev: ## start a private Postgres with sample data, and Twinport in front of it
 	@scripts/setup.sh dev
-	@cargo build --release -q -p twinport-ctl
-	@cargo run --release -q -p twinport-ctl --bin proxyctl -- dev $(ARGS)
+	@echo 'building: some minutes the first time' >&2
+	@cargo build --release --locked -p twinport-ctl
+	@cargo run --release --locked -q -p twinport-ctl --bin proxyctl -- dev $(ARGS)
 
 test: ## install what is missing, then run all that continuous integration runs
 	bash .ci/run
