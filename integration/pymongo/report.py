@@ -43,7 +43,7 @@ class Expected:
 
 def name_of(test):
     """A test's name without the package."""
-    return test.removeprefix("test.")
+    return test.replace("(test.", "(", 1).removeprefix("test.")
 
 
 def is_unexpected(result, expected):
@@ -76,7 +76,7 @@ def folder_of(result):
     """The row of a test: its folder of specs, or PyMongo's own module."""
     if result["spec"]:
         return "specs", result["spec"].removesuffix("/unified").split("/")[0]
-    module = name_of(result["test"]).split(".")[0]
+    module = name_of(result["test"]).split("(")[-1].split(".")[0]
     return "own", module
 
 

@@ -12,8 +12,8 @@ use twinport_config::Settings;
 use twinport_integration::mongo::MongoWorld;
 use twinport_integration::{PASSWORD, USER, cache};
 
-/// The chosen modules, or with `TWINPORT_PYMONGO=all` every module; `TWINPORT_PYMONGO_REPORT` names a file for the
-/// results.
+/// The chosen modules, or with `TWINPORT_PYMONGO=all` every module, or those that it names with commas between;
+/// `TWINPORT_PYMONGO_REPORT` names a file for the results.
 #[tokio::test]
 async fn own_suite_fails_only_as_listed() -> Result<()> {
     let world = MongoWorld::start().await?;
@@ -27,8 +27,10 @@ async fn own_suite_fails_only_as_listed() -> Result<()> {
         ])
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    if std::env::var("TWINPORT_PYMONGO").is_ok_and(|which| which == "all") {
-        command.arg("--all");
+    match std::env::var("TWINPORT_PYMONGO") {
+        Ok(which) if which == "all" => drop(command.arg("--all")),
+        Ok(modules) => drop(command.args(["--modules", &modules])),
+        Err(_) => {}
     }
     if let Ok(file) = std::env::var("TWINPORT_PYMONGO_REPORT") {
         command.args(["--report", &file]);
