@@ -63,14 +63,15 @@ pub async fn leaves_no_memory(
         at_rest().await?;
         resident()
     };
-    let mut held = vec![walk(WARM_UP).await?];
-    while held.len() <= WALKS {
-        let before = held[held.len() - 1];
+    let mut before = walk(WARM_UP).await?;
+    let mut held = vec![before];
+    for _ in 0..WALKS {
         let after = walk(CUTS).await?;
         if after < before + SLACK {
             return Ok(());
         }
         held.push(after);
+        before = after;
     }
     bail!("each {CUTS} clients leave more bytes held: {held:?}")
 }

@@ -28,8 +28,12 @@ async fn own_suite_fails_only_as_listed() -> Result<()> {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     match std::env::var("TWINPORT_PYMONGO") {
-        Ok(which) if which == "all" => drop(command.arg("--all")),
-        Ok(modules) => drop(command.args(["--modules", &modules])),
+        Ok(which) if which == "all" => {
+            command.arg("--all");
+        }
+        Ok(modules) => {
+            command.args(["--modules", &modules]);
+        }
         Err(_) => {}
     }
     if let Ok(file) = std::env::var("TWINPORT_PYMONGO_REPORT") {
