@@ -7,13 +7,29 @@ const { url, check, withPassword, main, assert } = require('../node/checks.js');
 
 const program = path.join(__dirname, 'node_modules/mongosh/bin/mongosh.js');
 
+// Seconds that a script may take, and the shell before it begins: to start, it needs about two seconds of a processor
+// for itself, which on a busy machine are a minute.
+const SCRIPT = 60;
+const START = 240;
+
 function shell(script, target = url) {
-  const words = [program, target, '--quiet', '--norc', '--eval', script];
+  const words = [program, target, '--quiet', '--norc', '--eval', `print('begun'); ${script}`];
   const environment = { ...process.env, HOME: process.env.TMPDIR || '/tmp', NO_COLOR: '1' };
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, words, { timeout: 60000, env: environment }, (error, stdout, stderr) => {
-      if (error) reject(new Error(`${error.message} ${stdout} ${stderr}`));
+    let late = '';
+    const child = execFile(process.execPath, words, { env: environment }, (error, stdout, stderr) => {
+      clearTimeout(bound);
+      if (error) reject(new Error(`${late}${error.message} ${stdout} ${stderr}`));
       else resolve(stdout.trim());
+    });
+    const within = (seconds, what) => setTimeout(() => {
+      late = `${what} took longer than ${seconds} s: `;
+      child.kill();
+    }, seconds * 1000);
+    let bound = within(START, 'the start of the shell');
+    child.stdout.once('data', () => {
+      clearTimeout(bound);
+      bound = within(SCRIPT, 'the script');
     });
   });
 }
@@ -87,4 +103,4 @@ check('duplicate_key', async () => {
   assert.equal(code, 11000);
 });
 
-main();
+main(START + SCRIPT);
