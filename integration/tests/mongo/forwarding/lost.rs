@@ -58,6 +58,34 @@ async fn a_lost_transaction_says_how_to_go_on() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_transaction_that_finds_no_connection_says_how_to_go_on() -> Result<()> {
+    let servers = Scripted::set(1).await?;
+    let front = Front::start(&servers, "maxPoolSize=1&waitQueueTimeoutMS=100").await?;
+    let (mut slow, mut client) = (front.client().await?, front.client().await?);
+    client.run(&begins(insert(), 1, 1)).await?;
+    servers[0].is_late("count", Duration::from_secs(2));
+    slow.send(&rawdoc! { "count": "books", "$db": "test" })
+        .await?;
+    servers[0].hears("count").await?;
+    let again = "TransientTransactionError";
+    for command in [goes_on(insert(), 1, 1), begins(insert(), 2, 1)] {
+        let refused = client.ask(&command).await?;
+        assert_eq!(code(&refused), 462, "{refused:?}");
+        assert!(labels(&refused).contains(&again), "{refused:?}");
+    }
+    let refused = client.ask(&commit(2, 1)).await?;
+    let said = labels(&refused);
+    assert!(
+        said.contains(&"UnknownTransactionCommitResult"),
+        "{refused:?}"
+    );
+    assert!(!said.contains(&again), "{refused:?}");
+    slow.read().await?;
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn labels_of_the_server_are_relayed() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
     servers[0].answers(|_| {

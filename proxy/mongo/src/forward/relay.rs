@@ -157,11 +157,12 @@ async fn run_within(
     }
 }
 
-/// What failed on the way, in a transaction.
+/// What failed on the way, in a transaction; whom no connection was free for, too: a driver gives up a transaction
+/// that nobody tells it to try again.
 fn labelled(fault: Fault, command: &str) -> Fault {
     let lost = matches!(
         fault.code,
-        known::HOST_UNREACHABLE | known::FAILED_TO_SATISFY_READ_PREFERENCE
+        known::HOST_UNREACHABLE | known::FAILED_TO_SATISFY_READ_PREFERENCE | known::OVERLOAD
     );
     if !lost {
         return fault;
