@@ -27,6 +27,8 @@
 //! - A field whose name holds a `.`, begins with `$` or is empty can't be set by an update, and is refused.
 //! - Of two documents with the same key, the later one updates the earlier.
 
+use std::borrow::Cow;
+
 use bson::raw::{CStr, RawBsonRef, RawDocument, RawDocumentBuf};
 use bson::{RawBson, Timestamp, rawdoc};
 
@@ -149,7 +151,10 @@ fn keys_hint(indexes: &[UniqueIndex]) -> String {
     let keys: Vec<String> = indexes
         .iter()
         .filter(|index| !index.partial)
-        .map(|index| format!("@upsert({})", index.fields.join(", ")))
+        .map(|index| {
+            let fields: Vec<_> = index.fields.iter().map(|field| spelt(field)).collect();
+            format!("@upsert({})", fields.join(", "))
+        })
         .collect();
     match keys.is_empty() {
         true => "The collection's only key is @upsert(_id).".to_owned(),
@@ -157,6 +162,18 @@ fn keys_hint(indexes: &[UniqueIndex]) -> String {
             "The collection's keys are: @upsert(_id), {}.",
             keys.join(", ")
         ),
+    }
+}
+
+/// A field as a directive has to name it: between quotes, unless it is a plain name that means nothing else.
+fn spelt(field: &str) -> Cow<'_, str> {
+    let is_plain = field.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && field
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '$');
+    match is_plain && field != "nothing" {
+        true => field.into(),
+        false => format!("\"{}\"", field.replace('"', "\"\"")).into(),
     }
 }
 
