@@ -148,6 +148,30 @@ async fn a_transaction_that_the_server_has_ended_is_not_open() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_transaction_that_gets_no_answer_any_more_is_not_open() -> Result<()> {
+    let servers = Scripted::set(1).await?;
+    let front = Front::start(&servers, "").await?;
+    let wing = front.running.mongo_wing().context("no MongoDB port")?;
+    let mut client = front.client().await?;
+    // Its client leaves in the middle.
+    client.run(&begins(insert(), 1, 1)).await?;
+    servers[0].is_late("update", Duration::from_secs(60));
+    let update = rawdoc! { "update": "books", "updates": [{ "q": {}, "u": {} }], "$db": "test" };
+    client.send(&goes_on(update, 1, 1)).await?;
+    servers[0].hears("update").await?;
+    assert_eq!(wing.transactions(), 1);
+    drop(client);
+    until("the client's is over", || wing.transactions() == 0).await?;
+    // Its server does.
+    let mut client = front.client().await?;
+    servers[0].answers(|heard| (heard.name == "insert").then_some(Act::Drop));
+    assert_eq!(code(&client.ask(&begins(insert(), 2, 1)).await?), 6);
+    assert_eq!(wing.transactions(), 0);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_get_more_that_waits_ends_when_its_cursor_is_killed() -> Result<()> {
     let servers = [Scripted::start(Role::Standalone).await?];
     servers[0].answers(|heard| match heard.name.as_str() {

@@ -72,6 +72,23 @@ pub(crate) struct Left {
     pub(crate) place: Place,
 }
 
+/// A command of a transaction that was sent. A server stops what it can't answer any more, and the transaction is over:
+/// so it is if this is dropped before the answer is here.
+pub(super) struct Unanswered<'a> {
+    pins: &'a Pins,
+    owner: &'a Owner,
+    number: i64,
+    pub(super) is_over: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            self.pins.end(self.owner, self.number);
+        }
+    }
+}
+
 impl Pins {
     /// The place of a command's transaction; one on a connection is taken out until it is laid back.
     pub(crate) fn enter(
@@ -170,6 +187,16 @@ impl Pins {
             && pin.number == number
         {
             pin.phase = Phase::Ended;
+        }
+    }
+
+    /// For a command of a transaction that is sent now.
+    pub(super) fn unanswered<'a>(&'a self, owner: &'a Owner, number: i64) -> Unanswered<'a> {
+        Unanswered {
+            pins: self,
+            owner,
+            number,
+            is_over: true,
         }
     }
 

@@ -112,9 +112,12 @@ async fn run_within(
     let request = context.request;
     let (server, mut lease) = cluster.board(place).await?;
     let want = Want::Writable;
-    let received = cluster
-        .exchange(&server, &mut lease, request, &want)
-        .await?;
+    let mut unanswered = cluster.pins.unanswered(owner, number);
+    // Whose connection is gone is told by the place.
+    unanswered.is_over = server.description().kind != Kind::Balanced;
+    let received = cluster.exchange(&server, &mut lease, request, &want);
+    let received = received.await?;
+    unanswered.is_over = false;
     let received = match received {
         None => {
             lease.release();
