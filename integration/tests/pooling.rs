@@ -3,6 +3,8 @@
 
 #[path = "pooling/apart.rs"]
 mod apart;
+#[path = "pooling/aside.rs"]
+mod aside;
 #[path = "pooling/batch.rs"]
 mod batch;
 #[path = "pooling/bounds.rs"]
@@ -21,6 +23,8 @@ mod names;
 mod pair;
 #[path = "pooling/raw.rs"]
 mod raw;
+#[path = "pooling/readings.rs"]
+mod readings;
 #[path = "pooling/reread.rs"]
 mod reread;
 #[path = "pooling/support.rs"]

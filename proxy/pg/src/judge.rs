@@ -1,12 +1,14 @@
 //! What a statement may leave behind: judged by its text and by what is known of the names in it.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use twinport_rewriter::scan::{Effects, Names, scan};
 use twinport_wire::pg::frontend;
 
 use crate::left::{ASKED, bound_values};
 use crate::parameters::Reported;
+use crate::reading::{decides_reading, may_change_reading};
 use crate::session::{Held, Session};
 use crate::statement::Statement;
 
@@ -15,6 +17,9 @@ static TRUSTING: LazyLock<Names> = LazyLock::new(Names::trusting);
 
 /// Where nothing is known.
 static UNKNOWN: LazyLock<Names> = LazyLock::new(Names::default);
+
+/// Numbers for who reads literals by settings that are not known.
+static NEXT_READER: AtomicU64 = AtomicU64::new(2);
 
 /// The functions for large objects, which leave nothing behind their transaction.
 const LARGE_OBJECTS: [u32; 15] = [
@@ -134,6 +139,9 @@ impl Session {
 
     /// Notes what may be names of custom settings, in a statement that may set some.
     pub(crate) fn note_names(&mut self, text: &[u8], effects: Effects) {
+        if effects.intersects(Effects::SETTINGS | Effects::LOCAL) && may_change_reading(text) {
+            self.note_reading();
+        }
         if effects.intersects(ASKED)
             && let Some(held) = &mut self.held
         {
@@ -143,6 +151,10 @@ impl Session {
 
     /// As [`Session::note_names`], in what is bound; `None` if it is passed on piece by piece.
     pub(crate) fn note_values(&mut self, rest: Option<&[u8]>, effects: Effects) {
+        let sets = effects.intersects(Effects::SETTINGS | Effects::LOCAL);
+        if sets && rest.is_some_and(|rest| bound_values(rest).any(decides_reading)) {
+            self.note_reading();
+        }
         if !effects.intersects(ASKED) {
             return;
         }
@@ -157,6 +169,19 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Notes that literals are read in another way from here on, until the settings are known again.
+    fn note_reading(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.reader = Some(NEXT_READER.fetch_add(2, Ordering::Relaxed));
+        }
+    }
+
+    /// A number for what a text means that is prepared now.
+    pub(crate) fn reader(&self) -> u64 {
+        let own = self.held.as_ref().and_then(|held| held.reader);
+        own.unwrap_or_else(|| self.settings.reader())
     }
 
     /// Notes what a FunctionCall may do: it names its function by a number.

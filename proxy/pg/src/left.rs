@@ -13,15 +13,25 @@ use crate::spelling::{Spelling, unhex};
 use crate::transaction::bounded;
 use crate::upstream::{ExchangeError, Row};
 
+/// Whether the session could set it again on another connection: a function that runs as its owner may have set what
+/// the session itself may not.
+const KIND: &str = "'s' OPERATOR(pg_catalog.||) CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' \
+     AND NOT pg_catalog.has_parameter_privilege(session_user, name, 'SET') THEN 'u' ELSE '' END";
+
 /// Where it is told what of the session's settings differs from what it began with.
 const CHANGED: &str = " FROM pg_catalog.pg_settings \
      WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL \
      (ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable']) \
      UNION ALL SELECT 's', 'role', ";
 
-/// And the role.
+/// And the role. That there is none is something set, too, where the server begins with one: behind this, for whom.
 const ROLE: &str = " WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
-     UNION ALL SELECT 's', 'session_authorization', ";
+     OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting d, pg_catalog.unnest(d.setconfig) c \
+     WHERE pg_catalog.starts_with(c, 'role=') AND (d.setrole OPERATOR(pg_catalog.=) 0 \
+     OR pg_catalog.pg_get_userbyid(d.setrole)::pg_catalog.text OPERATOR(pg_catalog.=) ";
+
+/// And as whom it logged in.
+const AUTHORIZATION: &str = ")) UNION ALL SELECT 's', 'session_authorization', ";
 
 /// What the session holds that can't be moved to another connection.
 const STATE: &str = " UNION ALL SELECT 'p', 'LISTEN', NULL \
@@ -214,8 +224,9 @@ impl Held {
         }
         self.look_back.kept = kept.only(KEPT | Effects::UNTOLD);
         let unknown = effects.intersects(Effects::OPAQUE | Effects::UNTOLD) || noted.more;
-        if reasons.iter().any(|reason| reason == SQL_PREPARE) {
-            // Its text was read once, and may be run again.
+        let is_read_once = |reason: &String| READ_ONCE.contains(&reason.as_str());
+        if reasons.iter().any(is_read_once) {
+            // What it runs was read when it was made, and may be run again.
             self.look_back.more = noted.more;
             self.look_back.names = noted.names;
         }
@@ -265,8 +276,9 @@ impl Held {
     }
 }
 
-/// Why a session is pinned that has prepared statements by SQL.
-const SQL_PREPARE: &str = "SQL PREPARE";
+/// Why a session is pinned that holds what runs other statements, or expressions: those of a temporary view or table's
+/// defaults.
+const READ_ONCE: [&str; 3] = ["SQL PREPARE", "temporary object", "temporary table"];
 
 /// Whether the last that a text does is to take every setting back.
 fn ends_with_reset_all(text: &[u8]) -> bool {
@@ -288,8 +300,14 @@ fn answers(rows: Vec<Row>) -> Result<Answers, ExchangeError> {
     for row in rows {
         match <[_; 3]>::try_from(row) {
             Ok([kind, Some(name), Some(value)]) => {
-                let is_custom = kind.as_deref() == Some("c");
-                let name = if is_custom { unhex(&name) } else { Some(name) };
+                let name = match kind.as_deref() {
+                    Some("c") => unhex(&name),
+                    Some("su") => {
+                        reasons.push(format!("superuser's setting {name}"));
+                        Some(name)
+                    }
+                    _ => Some(name),
+                };
                 let both = name.zip(unhex(&value));
                 settings.push(both.ok_or(ExchangeError::Text)?);
             }
@@ -303,10 +321,12 @@ fn answers(rows: Vec<Row>) -> Result<Answers, ExchangeError> {
 /// The whole question. A custom setting counts if it was ever set; one that the server does list counts as it does.
 fn question<'a>(spelling: Spelling, user: &str, names: impl Iterator<Item = &'a str>) -> String {
     let value = |of: &str| spelling.hex(&format!("pg_catalog.current_setting({of})"));
-    let mut sql = format!("SELECT 's', name, {}", value("name"));
+    let mut sql = format!("SELECT {KIND}, name, {}", value("name"));
     sql.push_str(CHANGED);
     sql.push_str(&value("'role'"));
     sql.push_str(ROLE);
+    spelling.push_literal(&mut sql, user);
+    sql.push_str(AUTHORIZATION);
     sql.push_str(&spelling.hex("session_user"));
     sql.push_str(" WHERE session_user::pg_catalog.text OPERATOR(pg_catalog.<>) ");
     spelling.push_literal(&mut sql, user);

@@ -24,6 +24,7 @@ mod pin;
 mod plan;
 pub mod pools;
 mod portals;
+mod reading;
 mod replication;
 pub mod reply;
 mod request;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::reading::READING;
 use crate::spelling::Spelling;
 
 /// Settings that take the whole identity with them: dropped first, applied last.
@@ -24,6 +25,7 @@ const PLANNER: [&str; 3] = ["search_path", "role", "session_authorization"];
 pub struct Overrides {
     values: BTreeMap<Box<str>, Box<str>>,
     planner: u64,
+    reader: u64,
     /// There may be more, under names that nobody knows.
     unclear: bool,
 }
@@ -60,9 +62,17 @@ impl Overrides {
                 planner = hasher.finish() | 1;
             }
         }
+        let mut reader = planner;
+        for name in READING {
+            if let Some(value) = values.get(name) {
+                (name, value.to_ascii_lowercase()).hash(&mut hasher);
+                reader = hasher.finish() | 1;
+            }
+        }
         Self {
             values,
             planner,
+            reader,
             unclear: false,
         }
     }
@@ -95,6 +105,13 @@ impl Overrides {
     #[must_use]
     pub fn planner(&self) -> u64 {
         self.planner
+    }
+
+    /// A number that is equal where a text means the same once it is prepared: its names, and its literals. 0 if nothing
+    /// of that is set.
+    #[must_use]
+    pub fn reader(&self) -> u64 {
+        self.reader
     }
 
     /// Whether nothing is set.
@@ -438,6 +455,9 @@ mod tests {
         let a = Overrides::from_pairs([("search_path", "a")]);
         let b = Overrides::from_pairs([("search_path", "b")]);
         assert_eq!(plain.planner(), 0);
+        assert_ne!(plain.reader(), 0);
+        assert_ne!(plain.reader(), a.reader());
+        assert_eq!(a.reader(), a.planner());
         assert_ne!(a.planner(), b.planner());
         assert_ne!(
             a.planner(),

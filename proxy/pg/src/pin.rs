@@ -51,9 +51,7 @@ impl Pinned {
             _ => effects,
         };
         // Reasons are asked for all together, or not at all.
-        let may_be_free =
-            self.lasting().contains(Effects::UNTOLD) && effects.intersects(Effects::SETTINGS);
-        if may_be_free || effects.intersects(ASKED.without(Effects::SETTINGS)) {
+        if effects.intersects(ASKED) {
             effects | Effects::STATE | self.lasting()
         } else {
             effects
@@ -88,7 +86,8 @@ mod tests {
             ready: 3,
         };
         assert!(!unknown.is_to_be_asked(3) && unknown.is_to_be_asked(4));
-        assert_eq!(unknown.to_ask(Effects::NONE), Effects::SETTINGS);
+        let asked = Effects::SETTINGS | Effects::STATE;
+        assert_eq!(unknown.to_ask(Effects::NONE), asked);
     }
 
     #[test]
@@ -98,7 +97,8 @@ mod tests {
             lasting: Effects::LOAD,
         };
         assert!(loaded.to_ask(Effects::STATE).contains(Effects::LOAD));
-        assert_eq!(loaded.to_ask(Effects::SETTINGS), Effects::SETTINGS);
+        assert!(loaded.to_ask(Effects::SETTINGS).contains(Effects::LOAD));
+        assert_eq!(loaded.to_ask(Effects::LOCAL), Effects::LOCAL);
         let untold = Pinned::By {
             reason: "custom setting".into(),
             lasting: Effects::UNTOLD,

@@ -228,7 +228,11 @@ impl Session {
             } => Planned::Plan(Plan {
                 text: made.clone(),
                 types: types.into(),
-                effects,
+                // It may name what the text of the client does not.
+                effects: effects
+                    | self
+                        .judge(made)
+                        .without(Effects::ANNOTATED | Effects::EXECUTE),
                 timeout: *timeout,
                 json_tail: *json_tail,
                 fold: fold.clone(),

@@ -61,6 +61,8 @@ pub(crate) struct Held {
     pub(crate) effects: Effects,
     /// Whether the batch that is being sent may take settings back to the server's own values.
     pub(crate) resets: bool,
+    /// A number for how literals are read, where statements of this lease may have changed that.
+    pub(crate) reader: Option<u64>,
     /// What the server will be asked for by name.
     pub(crate) look_back: LookBack,
 }

@@ -22,6 +22,7 @@ use crate::left::{ASKED, LookBack};
 use crate::parameters::Overrides;
 use crate::pin::Pinned;
 use crate::pools::Backend;
+use crate::reading::is_of_one_lease;
 use crate::reply::Replies;
 use crate::session::{Clock, Held, Session, Step};
 use crate::spelling::unhex;
@@ -104,6 +105,8 @@ impl Session {
 
     /// From here on the session speaks on this connection.
     fn hold(&mut self, mut lease: Lease<Backend>) {
+        // What came for a session that is gone is nobody's.
+        lease.aside.clear();
         if !Arc::ptr_eq(&lease.reported, &self.reported) {
             for (name, value) in lease.reported.news(&self.reported) {
                 answer::parameter_status(&mut self.to_client, name.as_bytes(), value.as_bytes());
@@ -121,6 +124,7 @@ impl Session {
             since: Instant::now(),
             effects: Effects::NONE,
             resets: false,
+            reader: None,
             look_back: LookBack::default(),
         });
     }
@@ -173,7 +177,8 @@ impl Session {
         let fate = std::mem::take(&mut self.replies.fate);
         if effects.intersects(ASKED) {
             let backend = self.pool.connector();
-            let known = backend.catalog.learned().known();
+            // The schema may have changed since the statement was judged: what was known then counts as well.
+            let known = backend.catalog.learned().last();
             let known = known.as_ref().map_or(&[][..], |known| &known.settings);
             let wanted = Arc::clone(&self.settings);
             match held
@@ -198,6 +203,10 @@ impl Session {
                     self.pin(Pinned::Unknown { effects, ready });
                 }
             }
+        }
+        if let Some(held) = &mut self.held {
+            held.forget_reader();
+            self.to_client.append(&mut held.upstream.aside);
         }
         if self.pinned.is_none() {
             self.release();
@@ -371,6 +380,22 @@ impl Session {
             }
         };
         self.going_down.drain().spawn(tidy);
+    }
+}
+
+impl Held {
+    /// Counts no more on statements that were prepared while literals were read in a way that nobody knows.
+    fn forget_reader(&mut self) {
+        if self.reader.take().is_none() {
+            return;
+        }
+        let upstream = &mut *self.upstream;
+        let own = upstream.prepared.iter();
+        let own = own.filter(|((_, reader), _)| is_of_one_lease(*reader));
+        let own: Vec<_> = own.map(|(key, number)| (*key, *number)).collect();
+        for (key, number) in own {
+            upstream.doubt(key, number);
+        }
     }
 }
 

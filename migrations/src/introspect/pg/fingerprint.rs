@@ -61,7 +61,7 @@ SELECT hashtextextended(concat_ws(' ',
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 2))
        FROM pg_catalog.pg_rewrite WHERE oid >= 16384),
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 3))
-       FROM pg_catalog.pg_trigger WHERE tgfoid >= 16384),
+       FROM pg_catalog.pg_trigger WHERE tgfoid >= 16384 OR tgqual IS NOT NULL),
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 4)) FROM pg_catalog.pg_attrdef),
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 5)) FROM pg_catalog.pg_policy),
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 6))
@@ -80,6 +80,9 @@ SELECT hashtextextended(concat_ws(' ',
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 13))
        FROM pg_catalog.pg_statistic_ext WHERE stxexprs IS NOT NULL),
     (SELECT sum(hashint8extended(oid::int8 << 32 | xmin::text::int8, 14)) FROM pg_catalog.pg_event_trigger),
+    (SELECT sum(hashint8extended(a.attrelid::int8 << 32 | a.xmin::text::int8, 15))
+       FROM pg_catalog.pg_type t JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
+      WHERE t.oid >= 16384 AND t.typtype = 'd' AND t.typdefaultbin IS NOT NULL),
     (SELECT sum(hashtextextended(c.relname::text, c.oid::int8)) FROM pg_catalog.pg_class c
       WHERE c.oid >= 16384 AND (c.relhasrules OR c.relhastriggers OR c.relhassubclass OR c.relchecks > 0
          OR c.relrowsecurity OR c.relkind = 'p' OR c.oid IN (SELECT adrelid FROM pg_catalog.pg_attrdef)
@@ -87,7 +90,7 @@ SELECT hashtextextended(concat_ws(' ',
                        WHERE indexprs IS NOT NULL OR indpred IS NOT NULL)))), 0)";
 
 /// A number that is another one whenever committed DDL has changed what leaves something behind in a session. It is
-/// cheaper than [`fingerprint`]: it reads no columns, and of indexes only those of expressions.
+/// cheaper than [`fingerprint`]: of columns it reads those of domains with a default, of indexes those of expressions.
 ///
 /// # Errors
 /// What the server or the connection says.

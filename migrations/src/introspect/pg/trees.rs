@@ -59,6 +59,14 @@ trees(oid, name, tree, how) AS (
       FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
       JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE c.oid >= 16384
     UNION ALL
+    SELECT c.oid, c.relname, t.typdefaultbin::text, 'w'
+      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
+      JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+     WHERE t.typtype = 'd' AND t.typdefaultbin IS NOT NULL AND t.oid >= 16384
+    UNION ALL
+    SELECT c.oid, c.relname, t.tgqual::text, 'w'
+      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid WHERE t.tgqual IS NOT NULL
+    UNION ALL
     SELECT c.oid, c.relname, concat(p.polqual::text, p.polwithcheck::text), 'n'
       FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
     UNION ALL

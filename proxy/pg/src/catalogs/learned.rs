@@ -107,6 +107,11 @@ impl Learned {
         Some(Arc::clone(known))
     }
 
+    /// What was known last, whatever has changed since.
+    pub fn last(&self) -> Option<Arc<Known>> {
+        self.known.load_full()
+    }
+
     /// Counts whatever may have changed the schema.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)

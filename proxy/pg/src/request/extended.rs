@@ -113,7 +113,7 @@ impl Session {
         if self.is_doubted(&statement) {
             return Did::Later;
         }
-        let key = (statement.id, self.settings.planner());
+        let key = (statement.id, self.reader());
         let names = plan.source.as_ref().and_then(|_| self.names().ok());
         let names = names.map(|names| names.to_owned());
         let text = self.text_upstream(plan);
@@ -140,7 +140,7 @@ impl Session {
 
     /// Whether the answer to an earlier batch decides if the statement, or the one that it executes, is prepared.
     pub(super) fn is_doubted(&self, statement: &Statement) -> bool {
-        let planner = self.settings.planner();
+        let planner = self.reader();
         let executes = statement.plan.executes.as_ref();
         self.replies.doubts_key((statement.id, planner))
             || executes.is_some_and(|inner| self.replies.doubts_key((inner.statement.id, planner)))
@@ -159,7 +159,7 @@ impl Session {
 
     /// The name that a statement has on the connection that is held, and whether it had to be prepared there.
     pub(super) fn prepared_upstream(&mut self, statement: &Arc<Statement>) -> (UpstreamName, bool) {
-        let key = (statement.id, self.settings.planner());
+        let key = (statement.id, self.reader());
         let known = self
             .held
             .as_mut()
@@ -170,7 +170,7 @@ impl Session {
 
     /// Sends a Parse under a name of ours; the least used name goes when there are too many.
     fn prepare_upstream(&mut self, statement: &Arc<Statement>, change: Option<Change>) -> u32 {
-        let key = (statement.id, self.settings.planner());
+        let key = (statement.id, self.reader());
         // An EXECUTE is no use without what it executes.
         let least = 1 + usize::from(statement.plan.executes.is_some());
         let capacity = self.pool.settings().prepared_statements.max(least);
@@ -235,7 +235,7 @@ impl Session {
         if self.is_doubted(&statement) {
             return Err(Unready::Later);
         }
-        let key = (statement.id, self.settings.planner());
+        let key = (statement.id, self.reader());
         match portal {
             Some(_) => self.check_columns(told, &statement, key)?,
             // The client asks for the columns anew.
@@ -278,7 +278,7 @@ impl Session {
         let Some(executes) = &statement.plan.executes else {
             return;
         };
-        let inner = (executes.statement.id, self.settings.planner());
+        let inner = (executes.statement.id, self.reader());
         let Some(held) = &mut self.held else {
             return;
         };

@@ -1,0 +1,60 @@
+//! Settings that decide what a text's literals mean: what is prepared under some is another statement under others.
+
+/// The settings by which the server reads the literals of a text, once and for all when it is prepared.
+pub(crate) const READING: [&str; 11] = [
+    "array_nulls",
+    "backslash_quote",
+    "client_encoding",
+    "datestyle",
+    "intervalstyle",
+    "lc_monetary",
+    "standard_conforming_strings",
+    "timezone",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmloption",
+];
+
+/// Whether a text that changes settings may change one of those by which literals are read.
+pub(crate) fn may_change_reading(text: &[u8]) -> bool {
+    const OTHERS: [&str; 5] = ["time zone", "set names", "xml option", "reset", "discard"];
+    let lower = text.to_ascii_lowercase();
+    let has = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
+    READING.into_iter().chain(OTHERS).any(has)
+}
+
+/// Whether a value is the name of a setting by which literals are read.
+pub(crate) fn decides_reading(value: &[u8]) -> bool {
+    let is = |name: &str| value.eq_ignore_ascii_case(name.as_bytes());
+    READING.into_iter().any(is)
+}
+
+/// Whether a number stands for settings that nobody knows, and not for known ones, as [`Overrides::reader`] gives it.
+///
+/// [`Overrides::reader`]: crate::parameters::Overrides::reader
+pub(crate) fn is_of_one_lease(reader: u64) -> bool {
+    reader != 0 && reader.is_multiple_of(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_how_literals_are_read_is_told() {
+        for text in [
+            "SET LOCAL TIME ZONE 'UTC'",
+            "set names 'x'",
+            "RESET ALL",
+            "SET DateStyle = ISO",
+        ] {
+            assert!(may_change_reading(text.as_bytes()), "{text}");
+        }
+        let other =
+            b"SELECT set_config('request.headers', '{\"accept-encoding\": \"gzip\"}', true)";
+        assert!(!may_change_reading(other));
+        let known = crate::parameters::Overrides::from_pairs([("timezone", "UTC")]);
+        assert!(is_of_one_lease(2) && !is_of_one_lease(known.reader()) && !is_of_one_lease(0));
+        assert!(decides_reading(b"TimeZone") && !decides_reading(b"{\"timezone\": 1}"));
+    }
+}
