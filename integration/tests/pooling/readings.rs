@@ -1,5 +1,5 @@
-//! The server reads a text's literals when it prepares it, by settings of the session: whoever has others set prepares
-//! it for himself.
+//! The server reads a text's literals and names when it prepares it, by the session's settings and temporary tables:
+//! whoever has others prepares it for himself.
 
 use anyhow::{Context, Result};
 
@@ -82,7 +82,29 @@ async fn settings_of_a_transaction(major: u32) -> Result<()> {
     Ok(())
 }
 
+async fn tables_that_are_shadowed(major: u32) -> Result<()> {
+    let scene = Scene::on(major, 1, "").await?;
+    let (mut a, mut b) = (scene.raw().await?, scene.raw().await?);
+    // From here on the connection knows of temporary tables.
+    b.query("CREATE TEMP TABLE t (i int)").answer().await?;
+    b.query("DROP TABLE t").answer().await?;
+    let sql = "SELECT count(*) FROM scratch";
+    assert_eq!(prepares(&mut b, "s", sql).await?, "0");
+    a.query("BEGIN").answer().await?;
+    a.query("CREATE TEMP TABLE scratch AS VALUES (1), (2)")
+        .answer()
+        .await?;
+    assert_eq!(prepares(&mut a, "s", sql).await?, "2");
+    a.query("COMMIT").answer().await?;
+    assert_eq!(prepares(&mut a, "t", sql).await?, "2");
+    a.query("DROP TABLE scratch").answer().await?;
+    assert_eq!(prepares(&mut b, "t", sql).await?, "0");
+    assert_eq!(prepares(&mut a, "u", sql).await?, "0");
+    Ok(())
+}
+
 on_both! {
+    tables_that_are_shadowed,
     settings_of_who_prepared_first,
     settings_of_a_transaction,
 }

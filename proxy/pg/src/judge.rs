@@ -8,7 +8,7 @@ use twinport_wire::pg::frontend;
 
 use crate::left::{ASKED, bound_values};
 use crate::parameters::Reported;
-use crate::reading::{decides_reading, may_change_reading};
+use crate::reading::{decides_reading, may_change_reading, may_shadow};
 use crate::session::{Held, Session};
 use crate::statement::Statement;
 
@@ -139,7 +139,10 @@ impl Session {
 
     /// Notes what may be names of custom settings, in a statement that may set some.
     pub(crate) fn note_names(&mut self, text: &[u8], effects: Effects) {
-        if effects.intersects(Effects::SETTINGS | Effects::LOCAL) && may_change_reading(text) {
+        let sets = effects.intersects(Effects::SETTINGS | Effects::LOCAL);
+        if (sets && may_change_reading(text))
+            || (effects.contains(Effects::STATE) && may_shadow(text))
+        {
             self.note_reading();
         }
         if effects.intersects(ASKED)
@@ -171,8 +174,8 @@ impl Session {
         }
     }
 
-    /// Notes that literals are read in another way from here on, until the settings are known again.
-    fn note_reading(&mut self) {
+    /// Notes that texts are read in another way from here on, until it is known again in which.
+    pub(crate) fn note_reading(&mut self) {
         if let Some(held) = &mut self.held {
             held.reader = Some(NEXT_READER.fetch_add(2, Ordering::Relaxed));
         }

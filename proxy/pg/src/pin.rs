@@ -65,6 +65,15 @@ impl Pinned {
         }
     }
 
+    /// Whether the session holds objects that may stand for others of their names.
+    pub(crate) fn shadows(&self) -> bool {
+        match self {
+            Self::No => false,
+            Self::By { reason, .. } => reason.contains("temporary"),
+            Self::Unknown { .. } => true,
+        }
+    }
+
     /// What is to be said of it.
     pub(crate) fn reason(&self) -> Option<Arc<str>> {
         match self {

@@ -1,4 +1,5 @@
-//! Settings that decide what a text's literals mean: what is prepared under some is another statement under others.
+//! What decides what a text means but its schema: settings by which its literals are read, and temporary tables. What is
+//! prepared under some is another statement under others.
 
 /// The settings by which the server reads the literals of a text, once and for all when it is prepared.
 pub(crate) const READING: [&str; 11] = [
@@ -21,6 +22,12 @@ pub(crate) fn may_change_reading(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
     READING.into_iter().chain(OTHERS).any(has)
+}
+
+/// Whether a text may make a temporary table, whose name stands for it from there on and for no other table.
+pub(crate) fn may_shadow(text: &[u8]) -> bool {
+    text.windows(4)
+        .any(|word| word.eq_ignore_ascii_case(b"temp"))
 }
 
 /// Whether a value is the name of a setting by which literals are read.

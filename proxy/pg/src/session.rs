@@ -61,7 +61,7 @@ pub(crate) struct Held {
     pub(crate) effects: Effects,
     /// Whether the batch that is being sent may take settings back to the server's own values.
     pub(crate) resets: bool,
-    /// A number for how literals are read, where statements of this lease may have changed that.
+    /// A number for how texts are read, where statements of this lease may have changed that.
     pub(crate) reader: Option<u64>,
     /// What the server will be asked for by name.
     pub(crate) look_back: LookBack,

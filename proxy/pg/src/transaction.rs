@@ -208,6 +208,9 @@ impl Session {
             held.forget_reader();
             self.to_client.append(&mut held.upstream.aside);
         }
+        if self.pinned.shadows() {
+            self.note_reading();
+        }
         if self.pinned.is_none() {
             self.release();
             return true;
