@@ -18,6 +18,11 @@ use crate::upstream::{ExchangeError, Row};
 const KIND: &str = "'s' OPERATOR(pg_catalog.||) CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' \
      AND NOT pg_catalog.has_parameter_privilege(session_user, name, 'SET') THEN 'u' ELSE '' END";
 
+/// As [`KIND`], before Postgres 15: the right to set one could not be granted.
+const OLDER_KIND: &str = "'s' OPERATOR(pg_catalog.||) CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r \
+     WHERE r.rolname OPERATOR(pg_catalog.=) session_user AND r.rolsuper) THEN 'u' ELSE '' END";
+
 /// Where it is told what of the session's settings differs from what it began with.
 const CHANGED: &str = " FROM pg_catalog.pg_settings \
      WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL \
@@ -188,7 +193,8 @@ impl Held {
             let carried = self.upstream.settings.custom_names();
             let carried = carried.chain(wanted.custom_names());
             let names = noted.names.iter().chain(known).map(String::as_str);
-            question(spelling, user, names.chain(carried))
+            let version = self.upstream.reported.server_version();
+            question(version, spelling, user, names.chain(carried))
         };
         let answer = self.ask(&sql, spelling).await.and_then(answers);
         let (settings, mut reasons) = match answer {
@@ -319,9 +325,15 @@ fn answers(rows: Vec<Row>) -> Result<Answers, ExchangeError> {
 }
 
 /// The whole question. A custom setting counts if it was ever set; one that the server does list counts as it does.
-fn question<'a>(spelling: Spelling, user: &str, names: impl Iterator<Item = &'a str>) -> String {
+fn question<'a>(
+    version: u32,
+    spelling: Spelling,
+    user: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> String {
     let value = |of: &str| spelling.hex(&format!("pg_catalog.current_setting({of})"));
-    let mut sql = format!("SELECT {KIND}, name, {}", value("name"));
+    let kind = if version < 150_000 { OLDER_KIND } else { KIND };
+    let mut sql = format!("SELECT {kind}, name, {}", value("name"));
     sql.push_str(CHANGED);
     sql.push_str(&value("'role'"));
     sql.push_str(ROLE);
@@ -403,6 +415,7 @@ mod tests {
         assert_eq!(noted.names, ["app.tenant", "job.id"]);
         assert!(!noted.more);
         let sql = question(
+            150_000,
             Spelling::Escapes,
             "o'x",
             noted.names.iter().map(String::as_str),

@@ -314,16 +314,21 @@ pub(crate) async fn serve_control(wing: Arc<Wing>, pool: Arc<PgPool>, mut stream
 }
 
 /// What connections for our own questions are set to, whatever their role or database begins with.
-const CONTROL: [(&str, &str); 9] = [
+const CONTROL: [(&str, &str); 8] = [
     ("application_name", "twinport"),
     ("client_encoding", "UTF8"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "on"),
     ("idle_in_transaction_session_timeout", "0"),
-    ("idle_session_timeout", "0"),
     ("lock_timeout", "10s"),
     ("search_path", "pg_catalog"),
     ("statement_timeout", "0"),
+];
+
+/// As [`CONTROL`], from these versions of the server on: to 0.
+const NEWER: [(u32, &str); 2] = [
+    (140_000, "idle_session_timeout"),
+    (170_000, "transaction_timeout"),
 ];
 
 async fn admit_control(wing: &Arc<Wing>, pool: &Arc<PgPool>) -> Result<Admitted, Fault> {
@@ -341,9 +346,12 @@ async fn admit_control(wing: &Arc<Wing>, pool: &Arc<PgPool>) -> Result<Admitted,
     own.connector().learn(&backend.credentials());
     let mut baseline = Arc::new(Overrides::from_pairs(CONTROL));
     let greeting = greeting(&own, &baseline).await?;
-    if greeting.reported.server_version() >= 170_000 {
-        let newer = Overrides::from_pairs([("transaction_timeout", "0")]);
-        baseline = Arc::new(newer.over(&baseline));
+    let version = greeting.reported.server_version();
+    for (since, name) in NEWER {
+        if version >= since {
+            let newer = Overrides::from_pairs([(name, "0")]);
+            baseline = Arc::new(newer.over(&baseline));
+        }
     }
     let presence = wing
         .own

@@ -18,7 +18,8 @@ pub(crate) const READING: [&str; 11] = [
 
 /// Whether a text that changes settings may change one of those by which literals are read.
 pub(crate) fn may_change_reading(text: &[u8]) -> bool {
-    const OTHERS: [&str; 5] = ["time zone", "set names", "xml option", "reset", "discard"];
+    // In TIME ZONE, NAMES and XML OPTION any blanks and comments may stand between.
+    const OTHERS: [&str; 5] = ["zone", "names", "xml", "reset", "discard"];
     let lower = text.to_ascii_lowercase();
     let has = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
     READING.into_iter().chain(OTHERS).any(has)
@@ -51,6 +52,7 @@ mod tests {
     fn what_decides_how_literals_are_read_is_told() {
         for text in [
             "SET LOCAL TIME ZONE 'UTC'",
+            "set time /* c */\nzone 1",
             "set names 'x'",
             "RESET ALL",
             "SET DateStyle = ISO",
