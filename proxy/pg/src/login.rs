@@ -88,17 +88,12 @@ async fn enter(wing: Arc<Wing>, mut login: Login) -> Option<Box<Session>> {
 impl Login {
     /// Tells a client that has proven who it is why it has to go.
     pub(crate) async fn turn_away(&mut self, fault: &Fault) {
-        let owed = std::mem::take(&mut self.owed);
-        part_with(&mut self.stream, owed, fault).await;
+        turn_away(&mut self.stream, std::mem::take(&mut self.owed), fault).await;
     }
 }
 
-pub(crate) async fn turn_away(stream: &mut Stream, fault: &Fault) {
-    part_with(stream, Vec::new(), fault).await;
-}
-
 /// Sends what is owed, and then why the client has to go.
-async fn part_with(stream: &mut Stream, mut owed: Vec<u8>, fault: &Fault) {
+pub(crate) async fn turn_away(stream: &mut Stream, mut owed: Vec<u8>, fault: &Fault) {
     owed.extend_from_slice(&fault.clone().ending().to_bytes());
     let tell = async {
         stream.write_all(&owed).await?;
@@ -300,7 +295,7 @@ pub(crate) async fn serve_control(wing: Arc<Wing>, pool: Arc<PgPool>, mut stream
         match admit_control(&wing, &pool).await {
             Ok(admitted) => Some(admitted),
             Err(fault) => {
-                turn_away(&mut stream, &fault).await;
+                turn_away(&mut stream, Vec::new(), &fault).await;
                 None
             }
         }

@@ -101,7 +101,7 @@ impl Console {
             () = &mut late => return,
         };
         if let End::Refused(fault) = end {
-            turn_away(&mut self.stream, &fault).await;
+            turn_away(&mut self.stream, Vec::new(), &fault).await;
         }
     }
 
