@@ -9,6 +9,8 @@ mod aside;
 mod batch;
 #[path = "pooling/bounds.rs"]
 mod bounds;
+#[path = "pooling/deferred.rs"]
+mod deferred;
 #[path = "pooling/fates.rs"]
 mod fates;
 #[path = "pooling/flow.rs"]

@@ -425,7 +425,7 @@ async fn clean(
     if discard {
         upstream.ask("DISCARD ALL").await?;
         upstream.discarded();
-        if !upstream.ask(SLOTS).await?.is_empty() {
+        if !upstream.run(SLOTS).await?.is_empty() {
             let kept = "DISCARD ALL leaves temporary replication slots";
             return Err(std::io::Error::other(kept).into());
         }
