@@ -70,6 +70,10 @@ async fn a_get_more_that_fails_leaves_its_cursor() -> Result<()> {
     // The server refuses an argument.
     assert_ne!(code(&a.ask(&more(-1)).await?), 0);
     assert_eq!(first(&a.run(&more(2)).await?)?, Some(4));
+    // A kill that is refused kills nothing.
+    let odd = rawdoc! { "killCursors": "c", "cursors": [open, "x"], "$db": "test" };
+    assert_ne!(code(&a.ask(&odd).await?), 0);
+    assert_eq!(first(&a.run(&more(2)).await?)?, Some(6));
     let kill = rawdoc! { "killCursors": "c", "cursors": [open], "$db": "test" };
     a.run(&kill).await?;
     assert_eq!(code(&a.ask(&more(2)).await?), 43);

@@ -2,7 +2,7 @@
 //!
 //! [`relay::relay`] is a request's way, `passing` that of an answer that goes on while it comes. Which server it goes to is said by `topology`, which looks after them,
 //! and `select`, which chooses; `server` has their connections, `connection` and `login` open them; `pins` and
-//! `cursor` know what can't leave the server where it began.
+//! `cursor` know what can't leave the server where it began, `doomed` what is to end there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::transaction::Owner;
 mod connection;
 mod cursor;
 mod description;
+mod doomed;
 mod login;
 mod masked;
 mod outgoing;

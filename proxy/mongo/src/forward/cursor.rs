@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 use twinport_config::HostPort;
-use twinport_wire::mongo::bson::raw::RawArrayBuf;
+use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::integer;
 
 use super::connection::{Arrived, Begun, Received};
 use super::description::Kind;
+use super::doomed::Kill;
 use super::passing::{Page, Passing};
 use super::pins::{Part, Place};
-use super::relay::{self, Class, is_ok, with_field};
+use super::relay::{self, Class, with_field};
 use super::seen::Seen;
 use super::select::Want;
 use super::server::{Lease, Server};
@@ -20,7 +24,7 @@ use super::{Cluster, Remote};
 use crate::fault::{Fault, known};
 use crate::handles::{Cursor, Killed, Standing};
 use crate::reply::Reply;
-use crate::request::cursor::{check, killed};
+use crate::request::cursor::{check, killed, listed};
 use crate::request::{Context, Outcome, Request};
 use crate::transaction;
 use crate::wing::Wing;
@@ -182,6 +186,13 @@ fn release(cursor: Cursor) {
     }
 }
 
+/// Who asks for cursors to be killed waits no longer for a connection: what is off the list here is killed when one
+/// is free.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A longer command, in bytes, is not kept as it came until there is a connection.
+const LARGEST: usize = 16 * 1024;
+
 pub(super) async fn kill(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
     let request = context.request;
     let command = &request.command;
@@ -189,8 +200,7 @@ pub(super) async fn kill(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> O
     let wing = Arc::clone(&context.session.wing);
     let (mut gone, mut unknown) = (RawArrayBuf::new(), RawArrayBuf::new());
     let mut by_server: BTreeMap<HostPort, Vec<Cursor>> = BTreeMap::new();
-    for id in command.cursors().map_err(|error| Fault::protocol(&error))? {
-        let id = id.map_err(|error| Fault::protocol(&error))?;
+    for id in listed(command)? {
         match wing.cursors.kill(id, &user) {
             Killed::Now(cursor) => match &cursor.standing {
                 Standing::Upstream(remote) => {
@@ -203,91 +213,104 @@ pub(super) async fn kill(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> O
             Killed::NotFound => unknown.push(id),
         }
     }
+    let most = wing.current().mongo.max_cursors;
+    let mut asked = Vec::new();
     for (_, cursors) in by_server {
-        for (id, died) in kill_at(cluster, request, cursors).await? {
-            if died {
-                gone.push(id);
+        asked.extend(kill_at(cluster, request, cursors, most)?);
+    }
+    let patience = request.bound().unwrap_or(PATIENCE).min(PATIENCE);
+    let deadline = Instant::now() + patience;
+    for (ids, answer) in asked {
+        let died = match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => Some(died(&answer)?),
+            // They will be.
+            Ok(Err(_)) | Err(_) => None,
+        };
+        for (ours, theirs) in ids {
+            if died.as_ref().is_none_or(|died| died.contains(&theirs)) {
+                gone.push(ours);
             } else {
-                unknown.push(id);
+                unknown.push(ours);
             }
         }
     }
     Ok(killed(gone, unknown))
 }
 
-/// Kills cursors of one server; gives each with whether it was there.
-async fn kill_at(
+/// Cursors by their numbers here and there, and what their server will say.
+type Asked = (Vec<(i64, i64)>, oneshot::Receiver<Received>);
+
+/// Has cursors of one server killed.
+fn kill_at(
     cluster: &Arc<Cluster>,
     request: &Request<'_>,
     mut cursors: Vec<Cursor>,
-) -> Result<Vec<(i64, bool)>, Fault> {
+    most: usize,
+) -> Result<Option<Asked>, Fault> {
     let mut ids = Vec::new();
     let mut list = RawArrayBuf::new();
-    let mut way = None;
+    let mut first: Option<(&str, &Remote)> = None;
+    let mut held = None;
     for cursor in &mut cursors {
         if let Standing::Upstream(remote) = &mut cursor.standing {
             ids.push((cursor.id, remote.id));
             list.push(remote.id);
-            let held = remote.held.take();
-            let server = Arc::clone(&remote.server);
-            match (&mut way, held) {
-                (None, held) => way = Some((server, held)),
-                // Behind a balancer every cursor has its own connection, which ends with it.
-                (Some(_), held) => drop(held),
-            }
+            // Behind a balancer every cursor has its own connection, which ends with it.
+            let lease = remote.held.take();
+            held = held.or(lease);
+            first = first.or(Some((&cursor.namespace, remote)));
         }
     }
-    let Some((server, held)) = way else {
-        return Ok(Vec::new());
+    let Some((namespace, remote)) = first else {
+        return Ok(None);
     };
-    let mut lease = match held {
-        Some(lease) => lease,
-        None => cluster.acquire(&server, Class::Prompt).await?,
+    let body = request.command.body;
+    let command = if body.as_bytes().len() > LARGEST {
+        bare(namespace, remote, list)
+    } else {
+        Some(with_field(body, "cursors", list)?)
     };
-    let body = with_field(request.command.body, "cursors", list)?;
-    let received = cluster.exchange_built(&server, &mut lease, &body).await?;
-    lease.release();
-    let answer = received.body().map_err(|error| Fault::protocol(&error))?;
-    let died: Vec<i64> = answer
-        .get_array("cursorsKilled")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(integer)
-        .collect();
-    let each = ids.into_iter();
-    Ok(each
-        .map(|(ours, theirs)| (ours, died.contains(&theirs)))
-        .collect())
+    let Some(command) = command else {
+        return Ok(None);
+    };
+    let (asker, answer) = oneshot::channel();
+    let kill = Kill {
+        command,
+        held,
+        asker: Some(asker),
+    };
+    cluster.doom(&remote.server, kill, most);
+    Ok(Some((ids, answer)))
 }
 
-/// Kills a cursor that nobody wants any more, in a task of its own.
-pub(crate) fn dismiss(wing: &Arc<Wing>, namespace: &str, remote: Remote) {
-    let (Some(cluster), Some((database, collection))) = (wing.cluster(), namespace.split_once('.'))
-    else {
+/// The cursors that a server has killed, by its numbers.
+fn died(answer: &Received) -> Result<Vec<i64>, Fault> {
+    let answer = answer.body().map_err(|error| Fault::protocol(&error))?;
+    let killed = answer.get_array("cursorsKilled").into_iter();
+    Ok(killed.flatten().flatten().filter_map(integer).collect())
+}
+
+/// Kills a cursor that nobody wants any more.
+pub(crate) fn dismiss(wing: &Arc<Wing>, namespace: &str, mut remote: Remote) {
+    let list = RawArrayBuf::from_iter([remote.id]);
+    let (Some(cluster), Some(command)) = (wing.cluster(), bare(namespace, &remote, list)) else {
         return;
     };
-    let mut command = rawdoc! { "killCursors": collection, "cursors": [remote.id] };
+    let kill = Kill {
+        command,
+        held: remote.held.take(),
+        asker: None,
+    };
+    cluster.doom(&remote.server, kill, wing.current().mongo.max_cursors);
+}
+
+/// What kills cursors on a server, and no more.
+fn bare(namespace: &str, remote: &Remote, list: RawArrayBuf) -> Option<RawDocumentBuf> {
+    let (database, collection) = namespace.split_once('.')?;
+    let mut command = rawdoc! { "killCursors": collection, "cursors": list };
     if let Some(lsid) = &remote.lsid {
-        command.append(twinport_wire::mongo::bson::raw::cstr!("lsid"), lsid.clone());
+        command.append(cstr!("lsid"), lsid.clone());
     }
-    command.append(twinport_wire::mongo::bson::raw::cstr!("$db"), database);
-    tokio::spawn(async move {
-        let server = remote.server;
-        let killed = async {
-            let mut lease = match remote.held {
-                Some(lease) => lease,
-                None => cluster.acquire(&server, Class::Prompt).await?,
-            };
-            let answer = cluster
-                .exchange_built(&server, &mut lease, &command)
-                .await?;
-            lease.release();
-            let body = answer.body().map_err(|error| Fault::protocol(&error))?;
-            Ok::<_, Fault>(is_ok(body))
-        };
-        if !matches!(killed.await, Ok(true)) {
-            tracing::debug!(server = %server.place, "a cursor stays until the upstream closes it");
-        }
-    });
+    command.append(cstr!("$db"), database);
+    Some(command)
 }

@@ -16,6 +16,7 @@ use twinport_wire::mongo::compressed::Compressor;
 
 use super::connection::{Connection, SharedTls};
 use super::description::{Description, Kind};
+use super::doomed::Doomed;
 use super::login::{Denied, Login};
 
 /// How long an idle connection may take to answer a check.
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) pool: Arc<ServerPool>,
     /// For those that wait for data to come: they must not keep the others waiting.
     pub(crate) patient: Arc<ServerPool>,
+    /// Its cursors that nobody wants any more.
+    pub(crate) doomed: Doomed,
     /// Wakes who looks after it.
     pub(crate) wanted: Notify,
 }
@@ -80,6 +83,7 @@ impl Server {
             description: ArcSwap::from_pointee(description),
             pool: pool(settings),
             patient: pool(patient),
+            doomed: Doomed::default(),
             wanted: Notify::new(),
             place,
         })

@@ -1,6 +1,7 @@
 //! Cursors: a first page, `getMore`, `killCursors`.
 
 use twinport_core::sql::{Connection, Rows, SqlError};
+use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::raw::RawArrayBuf;
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::truth;
@@ -270,9 +271,7 @@ pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {
     let wing = std::sync::Arc::clone(&context.session.wing);
     let (mut killed, mut unknown) = (RawArrayBuf::new(), RawArrayBuf::new());
     let mut gone = Vec::new();
-    let ids = command.cursors().map_err(|error| Fault::protocol(&error))?;
-    for id in ids {
-        let id = id.map_err(|error| Fault::protocol(&error))?;
+    for id in listed(command)? {
         match wing.cursors.kill(id, &user) {
             Killed::Now(cursor) => {
                 killed.push(id);
@@ -284,6 +283,12 @@ pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {
     }
     wing.dismiss(gone);
     Ok(self::killed(killed, unknown))
+}
+
+/// The cursors that a `killCursors` lists: all of them, or it kills none.
+pub(crate) fn listed(command: &Command<'_>) -> Result<Vec<i64>, Fault> {
+    let ids = command.cursors().and_then(Iterator::collect);
+    ids.map_err(|error| Fault::protocol(&error))
 }
 
 /// The answer to `killCursors`.
