@@ -140,6 +140,11 @@ impl<'a> Request<'a> {
         self.head.collection().ok()
     }
 
+    /// The `@timeout`.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.wanted.timeout
+    }
+
     /// Carries out the directives.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ mod owners;
 mod passing;
 #[path = "forwarding/replica_set.rs"]
 mod replica_set;
+#[path = "forwarding/time.rs"]
+mod time;
 
 /// A proxy before scripted servers, open to everybody.
 pub(crate) trait Fronting: Sized {

@@ -6,7 +6,7 @@ use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::rawdoc;
 
 use super::commands::{abort, begins, goes_on, with};
-use super::support::{ONE_CONNECTION, Scene, code, page, session};
+use super::support::{ONE_CONNECTION, Scene, Wants, code, labels, page, session};
 
 /// A command that takes seconds, and gives itself little time.
 fn slow(more: &RawDocument) -> RawDocumentBuf {
@@ -72,6 +72,47 @@ async fn a_late_statement_leaves_no_answer_to_others() -> Result<()> {
     let late = client.ask(&slow(&rawdoc! { "maxTimeMS": 100 })).await?;
     assert_eq!(code(&late), 50, "{late:?}");
     everybody_has_its_own(&scene).await?;
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_wait_for_a_connection_counts() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool_lines: "wait_timeout = \"60s\"",
+        ..ONE_CONNECTION
+    })
+    .await?;
+    scene.fill("c", 20).await?;
+    let (mut a, mut b) = (scene.client().await?, scene.client().await?);
+    let insert = rawdoc! { "insert": "c", "documents": [{ "_id": "a" }], "$db": "test" };
+    let find = rawdoc! { "find": "c", "$db": "test" };
+    let index = rawdoc! {
+        "createIndexes": "c", "indexes": [{ "key": { "k": 1 }, "name": "k" }], "$db": "test",
+    };
+    let numbered = rawdoc! { "lsid": session(2), "txnNumber": 1_i64 };
+    let upsert = rawdoc! { "comment": "@upsert(v)" };
+    a.run(&begins(insert.clone(), 1, 1)).await?;
+    for command in [
+        find.clone(),
+        rawdoc! { "find": "c", "filter": { "_id": 1 }, "$db": "test" },
+        rawdoc! { "count": "c", "$db": "test" },
+        insert.clone(),
+        with(insert.clone(), &numbered),
+        with(insert.clone(), &upsert),
+        index,
+        begins(insert.clone(), 3, 1),
+    ] {
+        let late = b.ask(&with(command, &rawdoc! { "maxTimeMS": 100 })).await?;
+        assert_eq!(code(&late), 50, "{late:?}");
+        assert!(labels(&late).is_empty(), "{late:?}");
+    }
+    assert_eq!(scene.wing()?.transactions(), 1);
+    a.run(&abort(1, 1)).await?;
+    // Nothing of them is left, and what did not begin can be begun.
+    b.run(&begins(insert, 3, 1)).await?;
+    b.run(&abort(3, 1)).await?;
+    assert_eq!(scene.count("c").await?, 20);
     scene.stop().await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use twinport_wire::mongo::{Command, document};
 use crate::catalogs::Asker;
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
-use crate::request::{Request, documents};
+use crate::request::{Request, documents, in_time};
 use crate::session::Session;
 use crate::transaction::Owner;
 
@@ -96,16 +96,14 @@ async fn rewrite(
             unique_indexes,
         })
     };
+    // It is not in the command yet.
+    let limit = found.timeout();
+    let limit = limit.map(|limit| limit.saturating_sub(request.began.elapsed()));
+    let bound = request.bound().into_iter().chain(limit).min();
     let Some(collection) = found.upserts_into() else {
         return match carry_out(&[]) {
             Err(error) if error.is_undefined_relation() => {
-                let related = related(session, request, found);
-                match request.bound() {
-                    Some(bound) => tokio::time::timeout(bound, related)
-                        .await
-                        .unwrap_or_else(|_| Err(Fault::timed_out())),
-                    None => related.await,
-                }
+                in_time(bound, related(session, request, found)).await
             }
             other => other.map_err(|error| Fault::from(&error)),
         };
@@ -114,8 +112,8 @@ async fn rewrite(
     let asker = asker(session, request, within.as_ref())?;
     let unique_indexes = async |anew| {
         let wing = &session.wing;
-        wing.unique_indexes(asker, request.database, collection, anew)
-            .await
+        let indexes = wing.unique_indexes(asker, request.database, collection, anew);
+        in_time(bound, indexes).await
     };
     let known = unique_indexes(false).await?;
     match carry_out(&known.indexes) {

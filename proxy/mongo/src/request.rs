@@ -1,7 +1,7 @@
 //! What the client's messages mean, and the stages that each request passes.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twinport_core::clients::Activity;
 use twinport_core::sql::{Connection, Identity, Pending, Rows, SqlError};
@@ -57,6 +57,8 @@ pub(crate) struct Request<'a> {
     pub(crate) begun: Option<Begun<'a>>,
     /// Whether its answer may go on while it comes: nobody has to look into it, or to compress it.
     pub(crate) passes: bool,
+    /// When it came.
+    pub(crate) began: Instant,
 }
 
 impl<'a> Request<'a> {
@@ -83,13 +85,14 @@ impl<'a> Request<'a> {
         self.command.body.as_bytes()
     }
 
-    /// The time that the command allows itself. A getMore's is for awaiting data.
+    /// What is left of the time that the command allows itself. A getMore's is for awaiting data.
     pub(crate) fn bound(&self) -> Option<Duration> {
         let millis = self.command.max_time_ms.filter(|millis| *millis > 0)?;
         if self.command.name == "getMore" {
             return None;
         }
-        u64::try_from(millis).ok().map(Duration::from_millis)
+        let allowed = u64::try_from(millis).ok().map(Duration::from_millis)?;
+        Some(allowed.saturating_sub(self.began.elapsed()))
     }
 
     /// How much of what is read must be settled.
@@ -230,6 +233,7 @@ impl Session {
             sequence: None,
             begun: opened.begun.clone(),
             passes: self.answers_pass(opened.way),
+            began: Instant::now(),
         };
         if self.wing.fail_points.armed() {
             return self.fail(entry, &request).await;
@@ -260,6 +264,7 @@ impl Session {
             sequence: rewritten.sequence(),
             begun: None,
             passes: request.passes && rewritten.keeps_its_answer(),
+            began: request.began,
         };
         let reply = self.execute(entry, &changed).await?;
         rewritten.reshape(reply)
@@ -297,7 +302,7 @@ impl Session {
         } else {
             None
         };
-        let place = self.place(entry, request).await?;
+        let place = in_time(request.bound(), self.place(entry, request)).await?;
         if !entry.open {
             self.presence().set_activity(Activity::Active);
         }
@@ -399,20 +404,21 @@ impl Context<'_> {
         statement: &'static str,
         parameters: &[Option<&[u8]>],
     ) -> Result<(Rows, Option<Box<dyn Connection>>), Fault> {
-        let bound = self.bound();
         if let Place::Within(within) = &mut self.place {
-            let rows = within_bound(bound, run(within.connection(), statement, parameters)).await?;
+            let run = run(within.connection(), statement, parameters);
+            let rows = within_bound(self.request.bound(), run).await?;
             return Ok((rows, None));
         }
         let mut connection = self.lease().await?;
         let run = connection.run(statement, parameters);
-        let (rows, connection) = settle(within_bound_sql(bound, run).await, connection)?;
+        let (rows, connection) = settle(within_bound_sql(self.bound(), run).await, connection)?;
         Ok((rows, Some(connection)))
     }
 
     /// A connection for this command alone.
     pub(crate) async fn lease(&mut self) -> Result<Box<dyn Connection>, Fault> {
-        self.session.lease(self.request.command.name).await
+        let lease = self.session.lease(self.request.command.name);
+        in_time(self.request.bound(), lease).await
     }
 
     pub(crate) fn bound(&self) -> Option<Duration> {
@@ -479,6 +485,20 @@ async fn within_bound<T>(
         Ok(value) => Ok(value),
         Err(Ended::Failed(error)) => Err(error.into()),
         Err(Ended::Late) => Err(Fault::timed_out()),
+    }
+}
+
+/// Waits no longer than `bound` for a part of what a command needs, such as a connection.
+pub(crate) async fn in_time<T>(
+    bound: Option<Duration>,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match bound {
+        None => work.await,
+        Some(bound) => match tokio::time::timeout(bound, work).await {
+            Ok(result) => result,
+            Err(_) => Err(Fault::timed_out()),
+        },
     }
 }
 

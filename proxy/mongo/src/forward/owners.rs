@@ -13,7 +13,7 @@ use super::select::Want;
 use super::{Cluster, relay};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
-use crate::request::{Context, Outcome, sessions};
+use crate::request::{Context, Outcome, in_time, sessions};
 
 /// So long a session lives that nobody uses.
 const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -87,7 +87,7 @@ pub(super) async fn end(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Ou
         return relay::free(context, cluster).await;
     }
     let body = with_field(command.body, command.name, own)?;
-    ask(cluster, &body).await
+    ask(cluster, context.bound(), &body).await
 }
 
 /// `killAllSessions`: those of the user.
@@ -110,7 +110,7 @@ pub(super) async fn end_all(context: &mut Context<'_>, cluster: &Arc<Cluster>) -
     let mut body = RawDocumentBuf::new();
     body.append(cstr!("killSessions"), list);
     body.append(cstr!("$db"), context.request.database);
-    ask(cluster, &body).await
+    ask(cluster, context.bound(), &body).await
 }
 
 /// A pattern would find others' sessions: upstream they are all one user's.
@@ -122,8 +122,8 @@ pub(super) fn refused() -> Fault {
     .hint("killSessions and killAllSessions end your own sessions")
 }
 
-async fn ask(cluster: &Arc<Cluster>, body: &RawDocumentBuf) -> Outcome {
-    let (server, mut lease) = cluster.reach(&Want::Writable).await?;
+async fn ask(cluster: &Cluster, bound: Option<Duration>, body: &RawDocumentBuf) -> Outcome {
+    let (server, mut lease) = in_time(bound, cluster.reach(&Want::Writable)).await?;
     let received = cluster.exchange_built(&server, &mut lease, body).await?;
     lease.release();
     Ok(Reply::Upstream(received))

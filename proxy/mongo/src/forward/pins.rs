@@ -72,8 +72,8 @@ pub(crate) struct Left {
     pub(crate) place: Place,
 }
 
-/// A command of a transaction that was sent. A server stops what it can't answer any more, and the transaction is over:
-/// so it is if this is dropped before the answer is here.
+/// A command of a transaction on its way. A server stops what it can't answer any more, and the transaction is over: so
+/// it is if this is dropped before the answer is here.
 pub(super) struct Unanswered<'a> {
     pins: &'a Pins,
     owner: &'a Owner,
@@ -190,7 +190,7 @@ impl Pins {
         }
     }
 
-    /// For a command of a transaction that is sent now.
+    /// For a command of a transaction.
     pub(super) fn unanswered<'a>(&'a self, owner: &'a Owner, number: i64) -> Unanswered<'a> {
         Unanswered {
             pins: self,

@@ -20,7 +20,7 @@ use super::{outgoing, owners};
 use crate::fault::{Fault, RETRYABLE_WRITE, TRANSIENT_TRANSACTION, UNKNOWN_COMMIT, known};
 use crate::handles::{Cursor, Standing};
 use crate::reply::Reply;
-use crate::request::{Context, Outcome, Request};
+use crate::request::{Context, Outcome, Request, in_time};
 use crate::stream::WHOLE;
 use crate::transaction::{self, Owner};
 
@@ -60,7 +60,7 @@ pub(super) async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> O
     // What has gone on while it came can't be sent again.
     let tries = if request.begun.is_some() { 1 } else { TRIES };
     for last in (1..=tries).map(|attempt| attempt == tries) {
-        let (server, mut lease) = cluster.reach(&want).await?;
+        let (server, mut lease) = in_time(request.bound(), cluster.reach(&want)).await?;
         let received = cluster
             .exchange(&server, &mut lease, request, &want)
             .await?;
@@ -110,9 +110,11 @@ async fn run_within(
     place: Place,
 ) -> Outcome {
     let request = context.request;
-    let (server, mut lease) = cluster.board(place).await?;
-    let want = Want::Writable;
     let mut unanswered = cluster.pins.unanswered(owner, number);
+    // What finds no connection has not begun; what has goes on.
+    unanswered.is_over = request.command.start_transaction == Some(true);
+    let (server, mut lease) = in_time(request.bound(), cluster.board(place)).await?;
+    let want = Want::Writable;
     // Whose connection is gone is told by the place.
     unanswered.is_over = server.description().kind != Kind::Balanced;
     let received = cluster.exchange(&server, &mut lease, request, &want);
@@ -167,10 +169,13 @@ fn labelled(fault: Fault, command: &str) -> Fault {
         fault.code,
         known::HOST_UNREACHABLE | known::FAILED_TO_SATISFY_READ_PREFERENCE | known::OVERLOAD
     );
-    if !lost {
+    let late = fault.code == known::MAX_TIME_MS_EXPIRED;
+    if !lost && !late {
         return fault;
     }
     match command {
+        "commitTransaction" if late => fault.label(UNKNOWN_COMMIT),
+        _ if late => fault,
         "commitTransaction" => fault.label(RETRYABLE_WRITE).label(UNKNOWN_COMMIT),
         "abortTransaction" => fault.label(RETRYABLE_WRITE),
         _ => fault.label(TRANSIENT_TRANSACTION),

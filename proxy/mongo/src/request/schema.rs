@@ -174,7 +174,7 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
             pause = (pause * 2).min(LAST_LOOK);
         }
     };
-    match request_bound(request.command.max_time_ms) {
+    match request.bound() {
         Some(bound) => match tokio::time::timeout(bound, waiting).await {
             Ok(built) => built?,
             Err(_) => return Err(Fault::timed_out()),
@@ -182,11 +182,6 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
         None => waiting.await?,
     }
     index_answer(&created)
-}
-
-fn request_bound(max_time_ms: Option<i64>) -> Option<Duration> {
-    let millis = u64::try_from(max_time_ms?).ok()?;
-    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 /// What the extension says for each shard, as one server says it.

@@ -4,7 +4,7 @@ use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::spec::BinarySubtype;
 use twinport_wire::mongo::bson::{RawBinaryRef, RawBsonRef, rawdoc};
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, in_time};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::session::Session;
@@ -91,7 +91,7 @@ pub(super) async fn commit(context: &mut Context<'_>) -> Outcome {
     let owner = context.session.owner(command)?;
     let number = outside(transaction::number(command), command.name)?;
     let wing = &context.session.wing;
-    let lease = context.session.lease(command.name);
+    let lease = in_time(context.bound(), context.session.lease(command.name));
     let token = transaction::recovery::token(command.body);
     let committed = wing
         .transactions
