@@ -36,6 +36,8 @@ mod support;
 mod tongues;
 #[path = "pooling/unasked.rs"]
 mod unasked;
+#[path = "pooling/unlearned.rs"]
+mod unlearned;
 #[path = "pooling/unread.rs"]
 mod unread;
 #[path = "pooling/within.rs"]

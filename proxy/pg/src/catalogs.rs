@@ -2,7 +2,7 @@
 
 mod learned;
 
-pub use learned::{Known, Learned};
+pub use learned::{EndOfLearning, Known, Learned};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

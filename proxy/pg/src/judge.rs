@@ -1,5 +1,10 @@
 //! What a statement may leave behind: judged by its text and by what is known of the names in it.
 
+mod again;
+
+pub(crate) use again::Unjudged;
+
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,6 +38,15 @@ fn begins_with_close(text: &[u8]) -> bool {
         .split_at_checked(5)
         .unwrap_or_default();
     verb.eq_ignore_ascii_case(b"close")
+}
+
+/// What a text may do, however the server reads the backslashes in it.
+fn scan_both(text: &[u8], names: &Names) -> Effects {
+    let mut effects = scan(text, names, true);
+    if memchr::memchr(b'\\', text).is_some() {
+        effects |= scan(text, names, false);
+    }
+    effects
 }
 
 impl Session {
@@ -128,11 +142,8 @@ impl Session {
         if let Some(effects) = statement.judged(known.version) {
             return effects | plan.effects;
         }
-        let mut effects = scan(&plan.text, &known.names, true);
-        if memchr::memchr(b'\\', &plan.text).is_some() {
-            effects |= scan(&plan.text, &known.names, false);
-        }
-        let effects = effects.without(Effects::ANNOTATED | Effects::EXECUTE);
+        let effects =
+            scan_both(&plan.text, &known.names).without(Effects::ANNOTATED | Effects::EXECUTE);
         statement.note_judged(known.version, effects);
         effects | plan.effects
     }
@@ -145,10 +156,14 @@ impl Session {
         {
             self.note_reading();
         }
+        let is_known = self.pool.connector().catalog.learned().is_known();
         if effects.intersects(ASKED)
             && let Some(held) = &mut self.held
         {
             held.look_back.note_text(text, effects);
+            if !is_known || held.effects.contains(Effects::DDL) {
+                held.unjudged.get_or_insert_default().note(text);
+            }
         }
     }
 
@@ -177,14 +192,14 @@ impl Session {
     /// Notes that texts are read in another way from here on, until it is known again in which.
     pub(crate) fn note_reading(&mut self) {
         if let Some(held) = &mut self.held {
-            held.reader = Some(NEXT_READER.fetch_add(2, Ordering::Relaxed));
+            held.reader = NonZeroU64::new(NEXT_READER.fetch_add(2, Ordering::Relaxed));
         }
     }
 
     /// A number for what a text means that is prepared now.
     pub(crate) fn reader(&self) -> u64 {
         let own = self.held.as_ref().and_then(|held| held.reader);
-        own.unwrap_or_else(|| self.settings.reader())
+        own.map_or_else(|| self.settings.reader(), NonZeroU64::get)
     }
 
     /// Notes what a FunctionCall may do: it names its function by a number.
@@ -192,6 +207,17 @@ impl Session {
         let number = body.first_chunk::<4>().map(|oid| u32::from_be_bytes(*oid));
         if !number.is_some_and(|oid| LARGE_OBJECTS.contains(&oid)) {
             self.note_effects(Effects::ANYTHING);
+            self.note_unread();
+        }
+    }
+
+    /// Notes that something runs whose text is not known.
+    pub(crate) fn note_unread(&mut self) {
+        let is_known = self.pool.connector().catalog.learned().is_known();
+        if let Some(held) = &mut self.held
+            && !is_known
+        {
+            held.unjudged.get_or_insert_default().note_opaque();
         }
     }
 }

@@ -18,14 +18,22 @@ pub(crate) enum Pinned {
         /// What of it the server can't be asked for, and so stays.
         lasting: Effects,
     },
-    /// The server could not be asked what the session has left. It is asked again once the client has got another
-    /// answer.
+    /// The server could not be asked what the session has left, or not for everything. It is asked again.
     Unknown {
         /// What may have been left.
         effects: Effects,
-        /// How many answers the client had got by then.
-        ready: usize,
+        /// When it is asked again.
+        until: Until,
     },
+}
+
+/// When the server is asked again what a session has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Once the client has got another answer than these, so many.
+    Answered(usize),
+    /// Once it is known what functions set: custom settings have to be asked for by their names.
+    Learned,
 }
 
 impl Pinned {
@@ -39,9 +47,16 @@ impl Pinned {
         !self.is_none()
     }
 
-    /// Whether the server is to be asked again, now that the client has got so many answers.
-    pub(crate) fn is_to_be_asked(&self, now: usize) -> bool {
-        matches!(self, Self::Unknown { ready, .. } if *ready != now)
+    /// Whether the server is to be asked again, now that the client has got so many answers, and what functions do is
+    /// still being read or not.
+    pub(crate) fn is_to_be_asked(&self, now: usize, learning: bool) -> bool {
+        match self {
+            Self::Unknown { until, .. } => match until {
+                Until::Answered(ready) => *ready != now,
+                Until::Learned => !learning,
+            },
+            _ => false,
+        }
     }
 
     /// What is to be asked for after statements with these effects, given what is known already.
@@ -79,7 +94,10 @@ impl Pinned {
         match self {
             Self::No => None,
             Self::By { reason, .. } => Some(Arc::clone(reason)),
-            Self::Unknown { .. } => Some("unknown state".into()),
+            Self::Unknown { until, .. } => Some(match until {
+                Until::Answered(_) => "unknown state".into(),
+                Until::Learned => "functions not known yet".into(),
+            }),
         }
     }
 }
@@ -92,11 +110,20 @@ mod tests {
     fn what_could_not_be_asked_is_asked_with_the_next_answer() {
         let unknown = Pinned::Unknown {
             effects: Effects::SETTINGS,
-            ready: 3,
+            until: Until::Answered(3),
         };
-        assert!(!unknown.is_to_be_asked(3) && unknown.is_to_be_asked(4));
+        assert!(!unknown.is_to_be_asked(3, false) && unknown.is_to_be_asked(4, true));
         let asked = Effects::SETTINGS | Effects::STATE;
         assert_eq!(unknown.to_ask(Effects::NONE), asked);
+    }
+
+    #[test]
+    fn what_functions_set_is_asked_once_they_are_known() {
+        let unknown = Pinned::Unknown {
+            effects: Effects::SETTINGS,
+            until: Until::Learned,
+        };
+        assert!(!unknown.is_to_be_asked(4, true) && unknown.is_to_be_asked(3, false));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One client's session: its state, and the loop that does what moving bytes asks for.
 
 use std::future::poll_fn;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::buffers::Batch;
 use crate::cancel::Key;
 use crate::fault::Fault;
 use crate::handles::{Handles, Names};
+use crate::judge::Unjudged;
 use crate::left::LookBack;
 use crate::parameters::{Overrides, Reported};
 use crate::pin::Pinned;
@@ -62,9 +64,11 @@ pub(crate) struct Held {
     /// Whether the batch that is being sent may take settings back to the server's own values.
     pub(crate) resets: bool,
     /// A number for how texts are read, where statements of this lease may have changed that.
-    pub(crate) reader: Option<u64>,
+    pub(crate) reader: Option<NonZeroU64>,
     /// What the server will be asked for by name.
     pub(crate) look_back: LookBack,
+    /// What ran before it was known what its functions do.
+    pub(crate) unjudged: Option<Box<Unjudged>>,
 }
 
 /// The time of the statement that has one of its own. From when it is sent until it has come to its end, nothing is

@@ -43,6 +43,7 @@ impl Session {
         {
             self.clock = Clock::Off;
         }
+        self.poll_learning(cx);
         loop {
             let mut moved = false;
             if self.client_holds {
@@ -130,6 +131,17 @@ impl Session {
         }
     }
 
+    /// Whether more is known of what functions do, where that is waited for.
+    fn poll_learning(&mut self, cx: &mut Context<'_>) {
+        if let Some(held) = &mut self.held
+            && let Some(unjudged) = &mut held.unjudged
+            && let Some(learning) = &mut unjudged.learning
+            && learning.as_mut().poll(cx).is_ready()
+        {
+            unjudged.learning = None;
+        }
+    }
+
     fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.is_out_of_time(cx) {
             return Poll::Ready(Step::TimedOut);
@@ -207,7 +219,10 @@ impl Session {
             && self.to_upstream.is_empty()
             && !self.has_work();
         // A pinned session keeps its lease; only what may have changed its state makes us look again.
-        let may_change = !held.effects.is_empty() || self.pinned.is_to_be_asked(self.replies.ready);
+        let unjudged = held.unjudged.as_ref();
+        let learning = unjudged.is_some_and(|unjudged| unjudged.learning.is_some());
+        let may_change =
+            !held.effects.is_empty() || self.pinned.is_to_be_asked(self.replies.ready, learning);
         done && !self.session_mode && (self.pinned.is_none() || may_change)
     }
 

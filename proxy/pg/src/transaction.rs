@@ -5,6 +5,7 @@
 //! lease is given, or why the session keeps this one.
 
 mod queue;
+mod settle;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,11 +19,9 @@ use twinport_wire::pg::backend::{Status, build as answer};
 
 use crate::fault::Fault;
 use crate::handles::Names;
-use crate::left::{ASKED, LookBack};
+use crate::left::LookBack;
 use crate::parameters::Overrides;
-use crate::pin::Pinned;
 use crate::pools::Backend;
-use crate::reading::is_of_one_lease;
 use crate::reply::Replies;
 use crate::session::{Clock, Held, Session, Step};
 use crate::spelling::unhex;
@@ -126,6 +125,7 @@ impl Session {
             resets: false,
             reader: None,
             look_back: LookBack::default(),
+            unjudged: None,
         });
     }
 
@@ -161,84 +161,6 @@ impl Session {
         }
     }
 
-    /// Asks the server what the transaction left, then releases or pins. Whether the session goes on.
-    pub(crate) async fn settle(&mut self) -> bool {
-        let Some(held) = &mut self.held else {
-            return true;
-        };
-        let effects = self.pinned.to_ask(std::mem::take(&mut held.effects));
-        if self.key.slot.disarm() {
-            // It must not hit what we ask.
-            self.key.slot.settled().await;
-        }
-        if effects.contains(Effects::DDL) {
-            self.wing.catalogs.schema_changed(self.pool.connector());
-        }
-        let fate = std::mem::take(&mut self.replies.fate);
-        if effects.intersects(ASKED) {
-            let backend = self.pool.connector();
-            // The schema may have changed since the statement was judged: what was known then counts as well.
-            let known = backend.catalog.learned().last();
-            let known = known.as_ref().map_or(&[][..], |known| &known.settings);
-            let wanted = Arc::clone(&self.settings);
-            match held
-                .look_back(effects, &wanted, known, backend.user(), fate)
-                .await
-            {
-                Ok(left) => {
-                    held.upstream.settings = self.wing.overrides.one(left.on_connection);
-                    let over = left.settings.over(&self.baseline);
-                    self.settings = self.wing.overrides.one(over);
-                    if effects.contains(Effects::STATE) || !matches!(self.pinned, Pinned::By { .. })
-                    {
-                        self.pin(left.pin);
-                    }
-                }
-                Err(error) if error.is_lost() => {
-                    return self.end_lost(&error).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot ask what a session left; it keeps its connection");
-                    let ready = self.replies.ready;
-                    self.pin(Pinned::Unknown { effects, ready });
-                }
-            }
-        }
-        if let Some(held) = &mut self.held {
-            held.forget_reader();
-            self.to_client.append(&mut held.upstream.aside);
-        }
-        if self.pinned.shadows() {
-            self.note_reading();
-        }
-        if self.pinned.is_none() {
-            self.release();
-            return true;
-        }
-        self.keep().await
-    }
-
-    /// Goes on with a lease that outlives its transaction. Whether the session does.
-    async fn keep(&mut self) -> bool {
-        let Some(held) = &mut self.held else {
-            return true;
-        };
-        let known = !matches!(self.pinned, Pinned::Unknown { .. });
-        // A RESET inside a function goes to the server's values, and not to what the client asked for at login.
-        // Where more may be set than is known, applying would take that away.
-        let clear = !held.upstream.settings.is_unclear();
-        if known
-            && clear
-            && let Err(error) = apply(&mut held.upstream, &self.settings).await
-        {
-            return self.end_lost(&error).await;
-        }
-        let notifications = std::mem::take(&mut held.upstream.aside);
-        self.to_client.extend_from_slice(&notifications);
-        self.key.slot.arm(Arc::clone(&held.upstream.target));
-        true
-    }
-
     async fn end_lost(&mut self, error: &ExchangeError) -> bool {
         if let Some(held) = self.held.take() {
             let _ = self.key.slot.disarm();
@@ -247,17 +169,6 @@ impl Session {
         // The client has had its answer; what it had set is known no more.
         self.say_last(&Fault::upstream_lost(error)).await;
         false
-    }
-
-    fn pin(&mut self, pinned: Pinned) {
-        if pinned != self.pinned {
-            let reason = pinned.reason();
-            if let Some(reason) = &reason {
-                tracing::debug!(client = self.presence.id, %reason, "pinned");
-            }
-            self.presence.set_pin(reason);
-            self.pinned = pinned;
-        }
     }
 
     /// Asks for the search path inside a transaction that may have changed it, or in the middle of a batch.
@@ -383,22 +294,6 @@ impl Session {
             }
         };
         self.going_down.drain().spawn(tidy);
-    }
-}
-
-impl Held {
-    /// Counts no more on statements that were prepared while literals were read in a way that nobody knows.
-    fn forget_reader(&mut self) {
-        if self.reader.take().is_none() {
-            return;
-        }
-        let upstream = &mut *self.upstream;
-        let own = upstream.prepared.iter();
-        let own = own.filter(|((_, reader), _)| is_of_one_lease(*reader));
-        let own: Vec<_> = own.map(|(key, number)| (*key, *number)).collect();
-        for (key, number) in own {
-            upstream.doubt(key, number);
-        }
     }
 }
 

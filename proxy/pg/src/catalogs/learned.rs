@@ -3,6 +3,7 @@
 //!
 //! Nobody waits long for it. As long as it isn't known, every statement counts as one that may leave anything.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -74,6 +75,9 @@ struct Pauses {
     rests: Option<Instant>,
 }
 
+/// Ready when something more is known, or could not be read.
+pub type EndOfLearning = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// That it is being learned. The channel closes when that is over.
 #[derive(Clone)]
 struct Learning {
@@ -105,6 +109,21 @@ impl Learned {
             self.unused.store(0, Ordering::Relaxed);
         }
         Some(Arc::clone(known))
+    }
+
+    /// Ready when what is being learned now is known, or can't be read; it is begun if need be. `None` if nothing will
+    /// be known soon.
+    pub fn end_of_learning(
+        self: &Arc<Self>,
+        wing: &Arc<Wing>,
+        pool: &Arc<PgPool>,
+    ) -> Option<EndOfLearning> {
+        let learning = self.learning.lock().clone();
+        let mut learning = learning.or_else(|| self.begin(wing, pool))?;
+        Some(Box::pin(async move {
+            // It never changes, but closes.
+            drop(learning.over.changed().await);
+        }))
     }
 
     /// What was known last, whatever has changed since.
@@ -238,6 +257,11 @@ impl Learned {
 }
 
 impl Known {
+    /// The state of the schema that it was read in, as [`Learned::epoch`] counts.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
     pub(super) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

@@ -375,6 +375,7 @@ impl Session {
                 if portal.is_some() {
                     // Its text was read when it was prepared, and not since.
                     self.note_effects(Effects::ANYTHING);
+                    self.note_unread();
                 }
                 return Ok((UpstreamName::theirs(name), None));
             }
