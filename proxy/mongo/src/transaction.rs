@@ -46,7 +46,7 @@ pub(crate) struct Transactions {
     slots: Mutex<HashMap<Owner, Arc<Slot>>>,
     /// The number of the latest write of a session that may be sent again: of writes and transactions, only the
     /// latest goes on.
-    writes: Cache<Owner, i64>,
+    writes: Cache<Owner, Arc<AtomicI64>>,
 }
 
 impl Default for Transactions {
@@ -169,7 +169,8 @@ impl Transactions {
             // Not before: it is for those who don't wait for the transaction.
             slot.newest.load(Ordering::Relaxed)
         });
-        let written = self.writes.get(owner);
+        let latest = self.writes.get(owner);
+        let written = latest.as_ref().map(|latest| latest.load(Ordering::Relaxed));
         let newest = begun.into_iter().chain(written).max();
         match newest {
             Some(newest) if number < newest => return Err(too_old(number, newest)),
@@ -178,8 +179,12 @@ impl Transactions {
             }
             _ => {}
         }
-        if written != Some(number) {
-            self.writes.insert(owner.clone(), number);
+        match latest {
+            Some(latest) => drop(latest.fetch_max(number, Ordering::Relaxed)),
+            None => {
+                let latest = Arc::new(AtomicI64::new(number));
+                self.writes.insert(owner.clone(), latest);
+            }
         }
         Ok(())
     }
@@ -206,7 +211,8 @@ impl Transactions {
         if number < guard.number {
             return Err(too_old(number, guard.number));
         }
-        match self.writes.get(owner) {
+        let latest = self.writes.get(owner);
+        match latest.map(|latest| latest.load(Ordering::Relaxed)) {
             Some(written) if number < written => return Err(too_old(number, written)),
             Some(written) if number == written => return Err(used(number)),
             _ => {}

@@ -2,15 +2,19 @@
 //! a read costs the server half as much again, and an insert twice as much.
 
 use twinport_core::sql::{Connection, Rows, SqlError};
-use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
-use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::document;
+use twinport_wire::mongo::bson::RawBsonRef;
+use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
+use twinport_wire::mongo::{Command, document};
 
 use super::{Context, Ended, Place as Standing, Request, settle, within_bound_sql};
 use crate::catalogs::Place;
-use crate::fault::{Fault, known};
+use crate::fault::Fault;
 use crate::points::{FIND_TABLE, Found, Way};
 use crate::reply::Reply;
+
+mod page;
+
+use page::page;
 
 /// Larger documents gain nothing by it. In bytes.
 const LARGEST: usize = 1 << 20;
@@ -22,7 +26,7 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
         return Ok(None);
     }
     let request = context.request;
-    let Some(id) = wanted(request.command.body) else {
+    let Some(id) = wanted(&request.command) else {
         return Ok(None);
     };
     let place = place(context)?;
@@ -176,18 +180,18 @@ fn key(id: RawBsonRef<'_>) -> RawDocumentBuf {
 /// The document of an insert, with its `_id`, if it is one document and nothing has to be done to it.
 fn inserted<'a>(request: &Request<'a>) -> Option<(RawBsonRef<'a>, &'a [u8])> {
     let mut document = request.sequence("documents");
-    for element in request.command.body {
-        let (key, value) = element.ok()?;
-        let fits = match key.as_str() {
+    for field in request.command.fields() {
+        let value = || field.value().ok();
+        let fits = match field.name() {
             "$db" | "lsid" | "txnNumber" | "$clusterTime" | "comment" => true,
-            "insert" => !value.as_str()?.starts_with("system."),
+            "insert" => !value()?.as_str()?.starts_with("system."),
             "documents" if document.is_none() => {
-                document = Some(first_of(value)?);
+                document = Some(first_of(value()?)?);
                 true
             }
-            "ordered" => matches!(value, RawBsonRef::Boolean(_)),
-            "maxTimeMS" => whole(value, 0),
-            "writeConcern" => matches!(value, RawBsonRef::Document(_)),
+            "ordered" => matches!(value()?, RawBsonRef::Boolean(_)),
+            "maxTimeMS" => whole(value()?, 0),
+            "writeConcern" => matches!(value()?, RawBsonRef::Document(_)),
             _ => false,
         };
         if !fits {
@@ -209,21 +213,21 @@ fn first_of(documents: RawBsonRef<'_>) -> Option<&[u8]> {
 }
 
 /// The `_id`, if nothing but the document of this one is wanted.
-fn wanted(body: &RawDocument) -> Option<RawBsonRef<'_>> {
+fn wanted<'a>(command: &Command<'a>) -> Option<RawBsonRef<'a>> {
     let mut id = None;
-    for element in body {
-        let (key, value) = element.ok()?;
-        let fits = match key.as_str() {
+    for field in command.fields() {
+        let value = || field.value().ok();
+        let fits = match field.name() {
             "find" | "$db" | "lsid" | "$clusterTime" | "$readPreference" | "comment" => true,
             "filter" if id.is_none() => {
-                id = Some(only_id(value)?);
+                id = Some(only_id(value()?)?);
                 true
             }
-            "limit" => whole(value, 0),
-            "batchSize" => whole(value, 1),
-            "maxTimeMS" => whole(value, 0),
-            "singleBatch" => matches!(value, RawBsonRef::Boolean(_)),
-            "readConcern" => settled(value),
+            "limit" => whole(value()?, 0),
+            "batchSize" => whole(value()?, 1),
+            "maxTimeMS" => whole(value()?, 0),
+            "singleBatch" => matches!(value()?, RawBsonRef::Boolean(_)),
+            "readConcern" => settled(value()?),
             _ => false,
         };
         if !fits {
@@ -279,29 +283,17 @@ fn settled(value: RawBsonRef<'_>) -> bool {
     matches!(level, Some("local" | "majority"))
 }
 
-/// The answer to a find, as the extension gives it.
-fn page(place: &Place, found: Option<&[u8]>) -> Result<Reply, Fault> {
-    let mut batch = RawArrayBuf::new();
-    if let Some(found) = found {
-        let found = document::document(found)
-            .map_err(|_| Fault::new(known::INTERNAL_ERROR, "the database gave no document"))?;
-        batch.push(RawBsonRef::Document(found));
-    }
-    let cursor = rawdoc! {
-        "id": 0_i64,
-        "ns": format!("{}.{}", place.database, place.collection),
-        "firstBatch": batch,
-    };
-    Ok(Reply::Document(rawdoc! { "cursor": cursor, "ok": 1.0 }))
-}
-
 #[cfg(test)]
 mod tests {
+    use twinport_wire::mongo::bson::rawdoc;
+
     use super::*;
 
     #[test]
     fn only_look_ups_by_id_are_taken() {
-        let taken = |body: RawDocumentBuf| wanted(&body).is_some();
+        let taken = |body: RawDocumentBuf| {
+            Command::read(&body).is_ok_and(|command| wanted(&command).is_some())
+        };
         assert!(taken(
             rawdoc! { "find": "c", "filter": { "_id": 1 }, "limit": 1, "singleBatch": true, "$db": "d" }
         ));

@@ -13,12 +13,11 @@ const IGNORED: [&str; 3] = ["min", "max", "tailable"];
 
 pub(super) async fn find(context: &mut Context<'_>) -> Outcome {
     context.request.collection()?;
-    let body = context.request.command.body;
-    for element in body.into_iter().flatten() {
-        if IGNORED.contains(&element.0.as_str()) && asks(element.1) {
+    for field in context.request.command.fields() {
+        if IGNORED.contains(&field.name()) && field.value().is_ok_and(asks) {
             return Err(Fault::new(
                 known::COMMAND_NOT_SUPPORTED,
-                format_args!("The key {} is currently not supported", element.0.as_str()),
+                format_args!("The key {} is currently not supported", field.name()),
             ));
         }
     }

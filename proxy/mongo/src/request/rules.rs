@@ -26,7 +26,7 @@ pub(super) fn whole(request: &Request<'_>) -> Result<(), Fault> {
         .flat_map(|message| message.sequences());
     for section in sections {
         let name = section.identifier;
-        if name != taken || !matches!(command.body.get(name), Ok(None)) {
+        if name != taken || command.has(name) {
             return Err(Fault::new(
                 known::FAILED_TO_PARSE,
                 format_args!(

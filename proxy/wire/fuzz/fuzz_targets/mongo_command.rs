@@ -23,6 +23,10 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = Continue::read(body);
     if let Ok(command) = Command::read(body) {
         let _ = (command.collection(), command.session(), command.cursor());
+        let _ = command.has_fields_once();
+        for field in command.fields() {
+            let _ = (field.name(), field.value());
+        }
         if let Ok(cursors) = command.cursors() {
             let _ = cursors.count();
         }

@@ -1,13 +1,22 @@
 //! What the proxy reads of a command: in place, in one pass, and nothing else.
 
+use std::fmt;
+
+use bson::raw::RawElement;
 use bson::spec::ElementType;
 use bson::{RawBsonRef, RawDocument};
 
 use super::document::{bad, integer, truth};
 use crate::Error;
 
+/// So many fields of a command are kept at hand; none that MongoDB knows has half of them.
+const MOST: usize = 128;
+
+/// Room for those that most commands have.
+const USUAL: usize = 12;
+
 /// A command's fields that concern the proxy, borrowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Command<'a> {
     /// The first field's name: the command.
     pub name: &'a str,
@@ -44,6 +53,35 @@ pub struct Command<'a> {
     pub api_strict: Option<bool>,
     /// `cursors` of `killCursors`, not yet looked into.
     cursors: Option<RawBsonRef<'a>>,
+    /// The first of all fields, as many as are kept.
+    fields: Vec<Field<'a>>,
+    /// Whether there are more.
+    more: bool,
+}
+
+/// A field of a command. What it holds is not looked at before it is asked for.
+#[derive(Clone)]
+pub struct Field<'a>(RawElement<'a>);
+
+impl<'a> Field<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        self.0.key().as_str()
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// [`Error::is_bson`].
+    pub fn value(&self) -> Result<RawBsonRef<'a>, Error> {
+        self.0.value().map_err(bad)
+    }
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Field").field(&self.name()).finish()
+    }
 }
 
 impl<'a> Command<'a> {
@@ -59,6 +97,7 @@ impl<'a> Command<'a> {
             .ok_or(Error::malformed("command", "it has no field"))?
             .map_err(bad)?;
         let mut command = Self::new(first.key().as_str(), first.value().map_err(bad)?, body);
+        command.fields.push(Field(first));
         for field in fields {
             let field = field.map_err(bad)?;
             let key = field.key().as_str();
@@ -72,11 +111,20 @@ impl<'a> Command<'a> {
             {
                 command.take(name, field.value().map_err(bad)?)?;
             }
+            command.keep(field);
         }
         Ok(command)
     }
 
-    const fn new(name: &'a str, value: RawBsonRef<'a>, body: &'a RawDocument) -> Self {
+    fn keep(&mut self, field: RawElement<'a>) {
+        if self.fields.len() < MOST {
+            self.fields.push(Field(field));
+        } else {
+            self.more = true;
+        }
+    }
+
+    fn new(name: &'a str, value: RawBsonRef<'a>, body: &'a RawDocument) -> Self {
         Self {
             name,
             value,
@@ -95,7 +143,20 @@ impl<'a> Command<'a> {
             api_version: None,
             api_strict: None,
             cursors: None,
+            fields: Vec::with_capacity(USUAL),
+            more: false,
         }
+    }
+
+    /// All fields in their order, the command itself first; of a command that has passed
+    /// [`Command::has_fields_once`].
+    pub fn fields(&self) -> &[Field<'a>] {
+        &self.fields
+    }
+
+    /// Whether a field stands there, among [`Command::fields`].
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.name() == name)
     }
 
     fn take(&mut self, name: &'static str, value: RawBsonRef<'a>) -> Result<(), Error> {
@@ -131,15 +192,19 @@ impl<'a> Command<'a> {
     /// other by the server.
     ///
     /// # Errors
-    /// [`Error::is_repeated`]; [`Error::is_bson`] if the fields can't be read.
+    /// [`Error::is_repeated`]; [`Error::is_malformed`] if there are more than 128.
     pub fn has_fields_once(&self) -> Result<(), Error> {
-        let mut names = Vec::with_capacity(16);
-        for field in self.body.iter_elements() {
-            names.push(field.map_err(bad)?.key().as_str());
+        if self.more {
+            return Err(Error::malformed("command", "it has more than 128 fields"));
         }
-        names.sort_unstable();
-        let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
-        twice.map_or(Ok(()), |(name, _)| Err(Error::repeated_field(name)))
+        let mut rest = self.fields.as_slice();
+        while let Some((field, others)) = rest.split_first() {
+            if others.iter().any(|other| other.name() == field.name()) {
+                return Err(Error::repeated_field(field.name()));
+            }
+            rest = others;
+        }
+        Ok(())
     }
 
     /// `lsid.id`: the sixteen bytes that name the session.

@@ -131,8 +131,21 @@ fn fields_that_stand_there_twice_are_refused() {
     let error = command.has_fields_once().unwrap_err();
     assert_eq!(error.mongo_code().0, 40_413);
     assert!(error.to_string().contains("'limit'"), "{error}");
-    let body = rawdoc! { "find": "a", "limit": 1, "skip": 2 };
+    let mut body = rawdoc! { "find": "a", "limit": 1, "skip": 2 };
+    let command = Command::read(&body).unwrap();
+    assert!(command.has_fields_once().is_ok());
+    assert!(command.has("skip") && !command.has("ski"));
+    let names: Vec<_> = command.fields().iter().map(Field::name).collect();
+    assert_eq!(names, ["find", "limit", "skip"]);
+    let skip = command.fields()[2].value().unwrap();
+    assert_eq!(skip, bson::RawBsonRef::Int32(2));
+    for number in 0..MOST - 3 {
+        body.append(bson::raw::CString::try_from(number.to_string()).unwrap(), 1);
+    }
     assert!(Command::read(&body).unwrap().has_fields_once().is_ok());
+    body.append(bson::raw::cstr!("one more"), 1);
+    let error = Command::read(&body).unwrap().has_fields_once();
+    assert!(error.unwrap_err().to_string().contains("128 fields"));
 }
 
 #[test]
