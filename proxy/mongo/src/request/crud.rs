@@ -4,6 +4,7 @@ use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::document::integer;
 
+use super::point::Straight;
 use super::{Context, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, write_result};
@@ -66,14 +67,18 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
     ];
     let straight = match sequence {
         "documents" => point::insert(context).await?,
-        _ => None,
+        _ => Straight::Left,
     };
-    let rows = match straight {
-        Some(rows) => rows,
-        None => apply(context, write, &parameters).await?,
+    let (rows, refused) = match straight {
+        Straight::Done(rows) => (rows, None),
+        Straight::Left => (apply(context, write, &parameters).await?, None),
+        Straight::Refused(refused) => (apply(context, write, &parameters).await?, Some(refused)),
     };
     let (mut reply, failed) = write_result(rows)?;
     let fails = failed.is_some();
+    if !fails && let Some(refused) = refused {
+        refused.was_taken(&context.session.wing.points);
+    }
     if let Some(fault) = failed
         .as_ref()
         .filter(|fault| fault.code == known::UNAUTHORIZED)

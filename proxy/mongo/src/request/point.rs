@@ -9,7 +9,7 @@ use twinport_wire::mongo::{Command, document};
 use super::{Context, Ended, Place as Standing, Request, settle, within_bound_sql};
 use crate::catalogs::Place;
 use crate::fault::Fault;
-use crate::points::{FIND_TABLE, Found, Way};
+use crate::points::{FIND_TABLE, Found, Points, Way};
 use crate::reply::Reply;
 
 mod page;
@@ -56,16 +56,42 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
     page(&place, rows.get(0, 0)).map(Some)
 }
 
-/// Runs an insert of one document that the extension would take as it is; `None`, and nothing done, if it is another,
-/// or may not be done so.
-pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fault> {
+/// What became of an insert.
+pub(super) enum Straight {
+    Done(Rows),
+    /// Nothing was done: it is for the extension.
+    Left,
+    /// Nothing was done, and it is for the extension to say why.
+    Refused(Refused),
+}
+
+/// An insert that the table has not taken.
+pub(super) struct Refused {
+    place: Place,
+    /// With an error. Without one there is such a document, or the collection is another one by now.
+    failed: bool,
+}
+
+impl Refused {
+    /// Learns from it that the extension has taken the document.
+    pub(super) fn was_taken(self, points: &Points) {
+        if self.failed {
+            points.leave_inserts(self.place);
+        } else {
+            points.forget(&self.place);
+        }
+    }
+}
+
+/// Runs an insert of one document that the extension would take as it is.
+pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault> {
     // A statement that fails would end the transaction.
     if matches!(context.place, Standing::Within(_)) {
-        return Ok(None);
+        return Ok(Straight::Left);
     }
     let request = context.request;
     let Some((id, document)) = inserted(request) else {
-        return Ok(None);
+        return Ok(Straight::Left);
     };
     let place = place(context)?;
     let Way::Table {
@@ -74,7 +100,7 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fa
         ..
     } = way(context, &place).await?
     else {
-        return Ok(None);
+        return Ok(Straight::Left);
     };
     let key = key(id);
     let parameters = [
@@ -90,7 +116,7 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fa
             let run = connection.run_made(&table.insert, &parameters);
             (within_bound_sql(bound, run).await, connection)
         }
-        Some(_) if !context.session.wing.ledger.is_ready() => return Ok(None),
+        Some(_) if !context.session.wing.ledger.is_ready() => return Ok(Straight::Left),
         Some(record) => {
             let mut connection = context.lease().await?;
             let [key, database, collection, document] = parameters;
@@ -100,14 +126,12 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Option<Rows>, Fa
             (within_bound_sql(bound, run).await, connection)
         }
     };
-    let points = &context.session.wing.points;
-    match finish(result, connection)? {
-        Some(rows) if !rows.is_empty() => return Ok(Some(rows)),
-        // There is such a document, or the collection is another one by now.
-        Some(_) => points.forget(&place),
-        None => points.leave_inserts(place),
+    let rows = finish(result, connection)?;
+    let failed = rows.is_none();
+    match rows {
+        Some(rows) if !rows.is_empty() => Ok(Straight::Done(rows)),
+        _ => Ok(Straight::Refused(Refused { place, failed })),
     }
-    Ok(None)
 }
 
 /// The collection of a command, and who asks.
