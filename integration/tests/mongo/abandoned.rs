@@ -114,6 +114,36 @@ async fn cursors_go_with_their_client_or_session_or_time() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_cursor_goes_with_a_client_that_leaves_in_a_page() -> Result<()> {
+    let scene = Scene::with(ONE_CONNECTION).await?;
+    scene.fill("c", 100).await?;
+    let (mut client, mut other) = (scene.client().await?, scene.client().await?);
+    let find = rawdoc! {
+        "find": "c", "sort": { "v": -1 }, "batchSize": 2, "lsid": session(1), "$db": "test",
+    };
+    let open = cursor_of(&client.run(&find).await?)?;
+    assert_eq!(files(&scene).await?, 1);
+    other.run(&begin(2, 1)).await?;
+    let more = rawdoc! { "getMore": open, "collection": "c", "lsid": session(1), "$db": "test" };
+    client.send(&more).await?;
+    eventually("it waits for the connection", async || {
+        let pools = scene.running.wing().pools().list();
+        let waiting: usize = pools.iter().map(|(_, pool)| pool.census().waiting).sum();
+        Ok(waiting == 1)
+    })
+    .await?;
+    drop(client);
+    eventually("its cursor is off the list", async || {
+        Ok(scene.wing()?.cursors() == 0)
+    })
+    .await?;
+    other.run(&abort(2, 1)).await?;
+    eventually("its file is gone", async || Ok(files(&scene).await? == 0)).await?;
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn cursors_of_a_transaction_end_with_it() -> Result<()> {
     let scene = Scene::new().await?;
     scene.fill("c", 100).await?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::rawdoc;
 
-use super::commands::{abort, begins, commit, goes_on};
+use super::commands::{abort, begins, commit, goes_on, with};
 use super::support::{OWN_ROLES, Scene, Wants, code, cursor_of, labels, page, session};
 
 fn insert(id: &str) -> RawDocumentBuf {
@@ -279,6 +279,35 @@ async fn what_a_command_does_not_take_is_refused() -> Result<()> {
     assert_eq!(code(&client.read().await?), 9);
     let odd = rawdoc! { "find": "c", "readConcern": { "level": "bogus" }, "$db": "test" };
     assert_eq!(code(&client.ask(&odd).await?), 2);
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_later_write_of_a_session_ends_what_it_has_left_open() -> Result<()> {
+    let scene = Scene::with(Wants {
+        mongo_lines: "idle_transaction_timeout = \"10m\"",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 1).await?;
+    let mut client = scene.client().await?;
+    let add = |more: i32| {
+        rawdoc! {
+            "update": "c", "updates": [{ "q": { "_id": 0 }, "u": { "$inc": { "v": more } } }],
+            "$db": "test",
+        }
+    };
+    client.run(&begins(add(1), 1, 1)).await?;
+    // The abort was lost: of the transaction's lock the driver knows nothing any more.
+    let numbered = rawdoc! { "lsid": session(1), "txnNumber": 2_i64 };
+    client.run(&with(add(10), &numbered)).await?;
+    assert_eq!(scene.wing()?.transactions(), 0);
+    for late in [goes_on(add(1), 1, 1), commit(1, 1), abort(1, 1)] {
+        assert_eq!(code(&client.ask(&late).await?), 225, "{late:?}");
+    }
+    let found = client.run(&rawdoc! { "find": "c", "$db": "test" }).await?;
+    assert_eq!(page(&found)?[0].get_i32("v")?, 10);
     scene.stop().await;
     Ok(())
 }

@@ -114,7 +114,7 @@ pub(crate) enum Killed {
 #[derive(Default)]
 pub(crate) struct Cursors {
     places: Mutex<HashMap<i64, Place>>,
-    /// Killed while a getMore had them, and now free to be closed.
+    /// Killed while a getMore had them, or left by it, and now free to be closed.
     doomed: Mutex<Vec<Cursor>>,
     /// The sessions that patient cursors belong to, and when they were last used.
     sessions: Mutex<HashMap<Owner, Instant>>,
@@ -131,7 +131,7 @@ pub(crate) enum Back {
     Anyhow,
 }
 
-/// A cursor while a getMore has it; dropped, it is gone.
+/// A cursor while a getMore has it; dropped, it is to be closed.
 pub(crate) struct Borrowed {
     cursors: Arc<Cursors>,
     cursor: Option<Box<Cursor>>,
@@ -269,7 +269,7 @@ impl Cursors {
         }
     }
 
-    /// Takes away those that were killed while a getMore had them.
+    /// Takes away those that were killed while a getMore had them, or left by it.
     pub(crate) fn doomed(&self) -> Vec<Cursor> {
         std::mem::take(&mut *self.doomed.lock())
     }
@@ -410,13 +410,10 @@ impl Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        match self.cursor.take() {
-            // The server still has it, and it is to be closed there with the rest of its client's.
-            Some(cursor) if matches!(cursor.standing, Standing::Upstream(_)) => {
-                self.cursors.lay_back(self.id, cursor);
-            }
-            Some(_) => drop(self.cursors.places.lock().remove(&self.id)),
-            None => {}
+        // Its client has left in the middle, and nobody can say where it stands.
+        if let Some(cursor) = self.cursor.take() {
+            self.cursors.places.lock().remove(&self.id);
+            self.cursors.doomed.lock().push(*cursor);
         }
     }
 }

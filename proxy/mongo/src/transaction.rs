@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
-use twinport_core::sql::{Connection, SqlError};
+use twinport_core::sql::Connection;
 use twinport_core::view;
 use twinport_wire::mongo::Command;
 
@@ -21,10 +21,12 @@ use crate::upstream::{Ledger, record_id};
 
 pub(crate) mod recovery;
 mod refused;
+mod slot;
 
 use recovery::Question;
 pub(crate) use refused::{none, too_many};
 use refused::{too_old, unknown, used};
+use slot::{Phase, Slot, State};
 
 /// A write conflict shows at once, and not when the other transaction ends.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '20ms'";
@@ -61,86 +63,6 @@ impl Default for Transactions {
     }
 }
 
-/// The latest transaction of a session.
-struct Slot {
-    state: Arc<tokio::sync::Mutex<State>>,
-    touched: Mutex<Instant>,
-    /// The number of the latest, for those who don't wait for its state.
-    newest: AtomicI64,
-}
-
-impl Slot {
-    fn new() -> Arc<Self> {
-        let state = State {
-            number: i64::MIN,
-            client: 0,
-            id: None,
-            phase: Phase::Aborted,
-        };
-        Arc::new(Self {
-            state: Arc::new(tokio::sync::Mutex::new(state)),
-            touched: Mutex::new(Instant::now()),
-            newest: AtomicI64::new(i64::MIN),
-        })
-    }
-
-    /// Whether a transaction is open, or a command runs in it.
-    fn is_open(&self) -> bool {
-        let Ok(state) = self.state.try_lock() else {
-            return true;
-        };
-        matches!(state.phase, Phase::Open(_))
-    }
-}
-
-struct State {
-    number: i64,
-    /// The connection of the client that began it.
-    client: i32,
-    /// Postgres's number of it, once it has written.
-    id: Option<i64>,
-    phase: Phase,
-}
-
-enum Phase {
-    Open(Box<dyn Connection>),
-    Committed,
-    Aborted,
-    /// The connection broke under the COMMIT; `noted` tells that the database can be asked what came of it.
-    Unknown {
-        noted: bool,
-    },
-}
-
-impl State {
-    async fn commit(
-        &mut self,
-        mut connection: Box<dyn Connection>,
-        ledger: &Ledger,
-        record: &[u8],
-    ) -> Result<(), Fault> {
-        // What fails here has not been committed.
-        let noted = ledger.note(&mut connection, record).await;
-        let noted = noted.map_err(|error| Fault::from(error).in_transaction())?;
-        // Until the answer is there nobody knows, also if this is dropped in the middle.
-        self.phase = Phase::Unknown { noted };
-        match connection.command("COMMIT").await {
-            Ok(()) => {
-                self.phase = Phase::Committed;
-                ledger.sweep(&mut connection, record).await;
-                connection.release();
-                Ok(())
-            }
-            Err(error @ SqlError::Server { fatal: false, .. }) => {
-                self.phase = Phase::Aborted;
-                connection.release();
-                Err(Fault::from(error).in_transaction())
-            }
-            Err(error) => Err(unknown(Fault::from(error))),
-        }
-    }
-}
-
 /// A transaction while a command runs in it.
 pub(crate) struct Within {
     slot: Arc<Slot>,
@@ -165,10 +87,11 @@ impl Transactions {
 
     /// Notes the number of a write outside of transactions that may be sent again.
     pub(crate) fn write(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
-        let begun = self.slots.lock().get(owner).map(|slot| {
-            // Not before: it is for those who don't wait for the transaction.
-            slot.newest.load(Ordering::Relaxed)
-        });
+        let slot = self.slots.lock().get(owner).cloned();
+        // For those who don't wait for the transaction.
+        let begun = slot
+            .as_ref()
+            .map(|slot| slot.newest.load(Ordering::Relaxed));
         let latest = self.writes.get(owner);
         let written = latest.as_ref().map(|latest| latest.load(Ordering::Relaxed));
         let newest = begun.into_iter().chain(written).max();
@@ -178,6 +101,9 @@ impl Transactions {
                 return Err(used(number));
             }
             _ => {}
+        }
+        if let Some(slot) = slot.filter(|_| written != Some(number)) {
+            slot.overtake(number);
         }
         match latest {
             Some(latest) => drop(latest.fetch_max(number, Ordering::Relaxed)),
@@ -250,8 +176,9 @@ impl Transactions {
     /// The transaction that a command is part of.
     pub(crate) async fn join(&self, owner: &Owner, number: i64) -> Result<Within, Fault> {
         let (slot, mut guard) = self.state(owner).await.ok_or_else(|| none(number))?;
-        if number < guard.number {
-            return Err(too_old(number, guard.number));
+        let newest = guard.number.max(slot.overtaken());
+        if number < newest {
+            return Err(too_old(number, newest));
         }
         match std::mem::replace(&mut guard.phase, Phase::Aborted) {
             Phase::Open(connection) if number == guard.number => Ok(Within {
@@ -307,6 +234,7 @@ impl Transactions {
                 guard.phase = Phase::Committed;
                 Ok(())
             }
+            Phase::Aborted if number < slot.overtaken() => Err(too_old(number, slot.overtaken())),
             Phase::Aborted => Err(none(number)),
             Phase::Unknown { noted } => {
                 // So it stays if this is dropped in the middle, or fails.
@@ -393,6 +321,9 @@ impl Transactions {
                 );
                 state.phase = Phase::Aborted;
             }
+            if matches!(state.phase, Phase::Open(_)) && state.number < slot.overtaken() {
+                state.phase = Phase::Aborted;
+            }
             matches!(state.phase, Phase::Open(_)) || idle < REMEMBERED
         });
     }
@@ -465,7 +396,9 @@ impl Within {
 
     /// The command is done, and the transaction goes on.
     pub(crate) fn keep(mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take()
+            && self.guard.number > self.slot.overtaken()
+        {
             // It is idle from now on, however long the command took.
             *self.slot.touched.lock() = Instant::now();
             self.guard.phase = Phase::Open(connection);

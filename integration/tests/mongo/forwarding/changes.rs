@@ -148,6 +148,42 @@ async fn a_transaction_that_the_server_has_ended_is_not_open() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_transaction_that_the_server_has_ended_holds_no_connection() -> Result<()> {
+    let servers = [Scripted::start(Role::Mongos).await?];
+    servers[0].also_says(rawdoc! { "serviceId": ObjectId::from_bytes([1; 12]) });
+    let front = Front::start(
+        &servers,
+        "loadBalanced=true&maxPoolSize=1&waitQueueTimeoutMS=200",
+    )
+    .await?;
+    let mut client = front.client().await?;
+    servers[0].answers(|heard| {
+        (heard.name == "insert").then(|| Act::Reply(error(112, "write conflict")))
+    });
+    assert_eq!(code(&client.ask(&begins(insert(), 1, 1)).await?), 112);
+    client.run(&find()).await?;
+    assert_eq!(servers[0].connections(), 1);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_later_write_of_a_session_ends_its_transaction() -> Result<()> {
+    let servers = [Scripted::start(Role::Mongos).await?];
+    servers[0].also_says(rawdoc! { "serviceId": ObjectId::from_bytes([1; 12]) });
+    let front = Front::start(&servers, "loadBalanced=true").await?;
+    let wing = front.running.mongo_wing().context("no MongoDB port")?;
+    let mut client = front.client().await?;
+    client.run(&begins(insert(), 1, 1)).await?;
+    assert_eq!(wing.transactions(), 1);
+    let later = rawdoc! { "lsid": session(1), "txnNumber": 2_i64 };
+    client.run(&with(insert(), &later)).await?;
+    assert_eq!(wing.transactions(), 0);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_transaction_that_gets_no_answer_any_more_is_not_open() -> Result<()> {
     let servers = Scripted::set(1).await?;
     let front = Front::start(&servers, "").await?;

@@ -185,3 +185,21 @@ async fn a_kill_that_is_refused_kills_nothing() -> Result<()> {
     front.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_cursor_whose_client_leaves_in_a_page_is_killed() -> Result<()> {
+    let servers = endless().await?;
+    let front = Front::start(&servers, "").await?;
+    let wing = front.running.mongo_wing().context("no MongoDB port")?;
+    let mut client = front.client().await?;
+    let in_session = |body: RawDocumentBuf| with(body, &rawdoc! { "lsid": session(1) });
+    let id = cursor_of(&client.run(&in_session(find())).await?)?;
+    servers[0].is_late("getMore", Duration::from_secs(60));
+    client.send(&in_session(more(id))).await?;
+    servers[0].hears("getMore").await?;
+    drop(client);
+    servers[0].hears("killCursors").await?;
+    assert_eq!(wing.cursors(), 0);
+    front.stop().await;
+    Ok(())
+}

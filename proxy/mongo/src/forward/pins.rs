@@ -190,6 +190,18 @@ impl Pins {
         }
     }
 
+    /// Notes that a session goes on with a write of this number: what it has left open is over, as the server sees it.
+    pub(super) fn overtake(&self, (user, session): &Owner, number: i64) {
+        if let Some(pin) = self.pins.lock().get_mut(session)
+            && pin.user == *user
+            && pin.number < number
+            && pin.phase == Phase::Open
+        {
+            pin.phase = Phase::Ended;
+            pin.place = Place::Taken;
+        }
+    }
+
     /// For a command of a transaction.
     pub(super) fn unanswered<'a>(&'a self, owner: &'a Owner, number: i64) -> Unanswered<'a> {
         Unanswered {

@@ -56,6 +56,13 @@ pub(crate) async fn relay(context: &mut Context<'_>) -> Outcome {
 /// A command outside of transactions.
 pub(super) async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> Outcome {
     let request = context.request;
+    if let Some(number) = request.command.txn_number {
+        let owner = context.session.owner(&request.command);
+        // What is odd is for the server to judge.
+        if let Ok(owner) = owner {
+            cluster.pins.overtake(&owner, number);
+        }
+    }
     let want = cluster.want(request)?;
     // What has gone on while it came can't be sent again.
     let tries = if request.begun.is_some() { 1 } else { TRIES };
@@ -140,11 +147,12 @@ async fn run_within(
         request.command.name,
         "commitTransaction" | "abortTransaction"
     );
-    if ends && seen.ok || seen.ends_transaction() {
+    let over = seen.ends_transaction();
+    if ends && seen.ok || over {
         cluster.pins.end(owner, number);
     }
     match server.description().kind {
-        Kind::Balanced if !ends => {
+        Kind::Balanced if !ends && !over => {
             let reply = note(context, &server, received, &seen, None);
             let place = Place::On(Arc::clone(&server), lease);
             cluster.pins.stay(owner, number, place);
