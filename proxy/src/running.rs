@@ -168,7 +168,7 @@ impl Running {
     pub async fn finish(self, bound: Duration) -> bool {
         let in_time = self.drain.finish(bound).await;
         if let Some(mongo) = &self.wings.mongo {
-            mongo.close();
+            mongo.close().await;
         }
         self.wings.postgres.close();
         for task in self.tasks {

@@ -51,6 +51,10 @@ use topology::Topology;
 /// How long the abort of a transaction may take whose client is gone.
 const ABORT_BOUND: Duration = Duration::from_secs(5);
 
+/// How long the end of the port may take for cursors, and how long between two looks at them.
+const TIDY_BOUND: Duration = Duration::from_secs(1);
+const TIDY_PAUSE: Duration = Duration::from_millis(10);
+
 /// A deployment that requests are forwarded to.
 pub(crate) struct Cluster {
     pub(crate) settings: Arc<Deployment>,
@@ -277,6 +281,20 @@ impl Cluster {
             server.maintain();
         }
         self.pins.expire(idle_transaction);
+    }
+
+    /// Waits until cursors that nobody wants any more are killed, for a while.
+    pub(crate) async fn tidy(&self) {
+        let servers = self.topology.servers();
+        let done = || servers.iter().all(|server| server.doomed.is_done());
+        let tidied = async {
+            while !done() {
+                tokio::time::sleep(TIDY_PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(TIDY_BOUND, tidied).await.is_err() {
+            tracing::info!("cursors were left to the upstream's own timeout");
+        }
     }
 
     /// Closes everything.

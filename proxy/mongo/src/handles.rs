@@ -377,6 +377,11 @@ impl Cursors {
         self.places.lock().len()
     }
 
+    /// Takes away all.
+    pub(crate) fn take_all(&self) -> Vec<Cursor> {
+        self.take_if(|_, _| true)
+    }
+
     /// Closes all.
     pub(crate) fn clear(&self) {
         self.places.lock().clear();

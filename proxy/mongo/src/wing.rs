@@ -186,12 +186,16 @@ impl Wing {
     }
 
     /// Closes cursors and transactions, after the sessions have ended.
-    pub fn close(&self) {
-        self.cursors.clear();
-        self.transactions.clear();
+    pub async fn close(self: &Arc<Self>) {
         if let Some(cluster) = self.cluster() {
+            // Another proxy doesn't know them, and the servers don't know that we go.
+            self.dismiss(self.cursors.doomed());
+            self.dismiss(self.cursors.take_all());
+            cluster.tidy().await;
             cluster.close();
         }
+        self.cursors.clear();
+        self.transactions.clear();
     }
 }
 

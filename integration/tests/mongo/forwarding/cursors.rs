@@ -203,3 +203,17 @@ async fn a_cursor_whose_client_leaves_in_a_page_is_killed() -> Result<()> {
     front.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn cursors_end_with_the_proxy() -> Result<()> {
+    let servers = endless().await?;
+    let front = Front::start(&servers, "").await?;
+    let mut client = front.client().await?;
+    for byte in [1, 2] {
+        let find = with(find(), &rawdoc! { "lsid": session(byte) });
+        client.run(&find).await?;
+    }
+    front.stop().await;
+    assert_eq!(servers[0].heard("killCursors").len(), 2);
+    Ok(())
+}

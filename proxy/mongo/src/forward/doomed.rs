@@ -97,6 +97,11 @@ impl Doomed {
         }
     }
 
+    /// Whether all has been done.
+    pub(super) fn is_done(&self) -> bool {
+        !self.list.lock().tended
+    }
+
     fn pop(&self) -> Option<Waiting> {
         self.list.lock().waiting.pop_front()
     }

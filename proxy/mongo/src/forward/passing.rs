@@ -89,11 +89,18 @@ impl Passing {
         let Some(lease) = &mut self.lease else {
             return Err(Broken::Gone);
         };
-        lease.more(bytes, missing).await.map_err(|why| {
-            let fault = self.cluster.lost(&self.server, &Lost::Io(why));
-            tracing::info!(error = fault.message, "an answer broke off");
-            Broken::Gone
-        })
+        let Err(why) = lease.more(bytes, missing).await else {
+            return Ok(());
+        };
+        let fault = self.cluster.lost(&self.server, &Lost::Io(why));
+        tracing::info!(error = fault.message, "an answer broke off");
+        if matches!(self.page, Page::Next(..))
+            && let Page::Next(borrowed, _) = std::mem::replace(&mut self.page, Page::Done)
+        {
+            // It goes on by another connection.
+            borrowed.lay_back();
+        }
+        Err(Broken::Gone)
     }
 
     /// Gives the cursor the number by which the client will know it.
