@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 
+use super::pair::Pair;
 use super::raw::Raw;
 use super::support::{Scene, on_both};
 
@@ -103,7 +104,133 @@ async fn tables_that_are_shadowed(major: u32) -> Result<()> {
     Ok(())
 }
 
+/// Functions that set something without a word of it in the statement, and one that does not.
+const FUNCTIONS: &str = "
+    CREATE FUNCTION away() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM set_config('Time' || 'Zone', 'Asia/Tokyo', false); END $$;
+    CREATE FUNCTION within() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM set_config('TimeZone', 'Asia/Tokyo', true); END $$;
+    CREATE FUNCTION far() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN EXECUTE 'SET time' || 'zone = ''Asia/Tokyo'''; END $$;
+    CREATE FUNCTION still() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN EXECUTE 'SELECT ' || '1'; END $$";
+
+const FAR: &str = "DO $$ BEGIN EXECUTE 'SET LOCAL time' || 'zone = ''Asia/Tokyo'''; END $$";
+
+async fn settings_of_functions(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.scene.admin.batch_execute(FUNCTIONS).await?;
+    pair.learned().await?;
+    let changes = ["SELECT away()", "SELECT within()", "SELECT far()", FAR];
+    for (number, change) in changes.into_iter().enumerate() {
+        for a_is_first in [true, false] {
+            let (mut a, mut b) = (pair.scene.raw().await?, pair.scene.raw().await?);
+            for client in [&mut a, &mut b] {
+                client.query("SET TIME ZONE 'UTC'").answer().await?;
+            }
+            let sql = format!("{TIME} -- {number} {a_is_first}");
+            if !a_is_first {
+                assert_eq!(prepares(&mut b, "s", &sql).await?, UTC, "{change}");
+            }
+            a.query("BEGIN").answer().await?;
+            a.query(change).answer().await?;
+            assert_eq!(prepares(&mut a, "s", &sql).await?, TOKYO, "{change}");
+            a.query("ROLLBACK").answer().await?;
+            assert_eq!(prepares(&mut b, "t", &sql).await?, UTC, "{change}");
+            assert_eq!(prepares(&mut a, "t", &sql).await?, UTC, "{change}");
+        }
+    }
+    Ok(())
+}
+
+async fn settings_of_functions_in_a_pipeline(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.scene.admin.batch_execute(FUNCTIONS).await?;
+    pair.learned().await?;
+    for (number, change) in ["SELECT far()", FAR].into_iter().enumerate() {
+        for b_is_first in [true, false] {
+            let (mut a, mut b) = (pair.scene.raw().await?, pair.scene.raw().await?);
+            for client in [&mut a, &mut b] {
+                client.query("SET TIME ZONE 'UTC'").answer().await?;
+                client.taken();
+            }
+            let sql = format!("{TIME} -- {number} {b_is_first}");
+            if b_is_first {
+                assert_eq!(prepares(&mut b, "s", &sql).await?, UTC, "{change}");
+            }
+            a.query("BEGIN").answer().await?;
+            a.parse("", change).run("").parse("s", &sql).run("s");
+            a.sync().await?;
+            assert_eq!(a.taken().last().map(String::as_str), Some(TOKYO));
+            a.query("ROLLBACK").answer().await?;
+            assert_eq!(prepares(&mut b, "t", &sql).await?, UTC, "{change}");
+            assert_eq!(prepares(&mut a, "t", &sql).await?, UTC, "{change}");
+        }
+    }
+    Ok(())
+}
+
+async fn settings_that_no_server_reports(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.scene
+        .admin
+        .batch_execute(
+            "CREATE FUNCTION equal() RETURNS void LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM set_config('transform_null_equals', 'on', false); END $$;
+             CREATE FUNCTION shade() RETURNS void LANGUAGE plpgsql AS
+                 $$ BEGIN CREATE TEMP TABLE scratch AS VALUES (1), (2); END $$",
+        )
+        .await?;
+    pair.learned().await?;
+    // From here on the connection knows of temporary tables.
+    pair.b
+        .batch_execute("CREATE TEMP TABLE t (); DROP TABLE t")
+        .await?;
+    let (mut a, mut b) = (pair.scene.raw().await?, pair.scene.raw().await?);
+    for (change, sql, of_a, of_b) in [
+        ("SELECT equal()", "SELECT (1 = NULL) IS NULL", "f", "t"),
+        ("SELECT shade()", "SELECT count(*) FROM scratch", "2", "0"),
+    ] {
+        assert_eq!(prepares(&mut b, "s", sql).await?, of_b, "{change}");
+        a.query("BEGIN").answer().await?;
+        a.query(change).answer().await?;
+        assert_eq!(prepares(&mut a, "s", sql).await?, of_a, "{change}");
+        a.query("ROLLBACK").answer().await?;
+        assert_eq!(prepares(&mut b, "t", sql).await?, of_b, "{change}");
+        assert_eq!(prepares(&mut a, "t", sql).await?, of_b, "{change}");
+        for client in [&mut a, &mut b] {
+            client.close("s").close("t").sync().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever may have changed something, and has not, shares as ever.
+async fn functions_that_set_nothing(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.scene.admin.batch_execute(FUNCTIONS).await?;
+    pair.learned().await?;
+    let mut a = pair.scene.raw().await?;
+    let sql = "SELECT 'shared'";
+    assert_eq!(prepares(&mut a, "s", sql).await?, "shared");
+    for _ in 0..3 {
+        a.query("BEGIN").answer().await?;
+        a.query("SELECT still()").answer().await?;
+        assert_eq!(a.run("s").sync().await?, "2DCZ");
+        a.query("COMMIT").answer().await?;
+    }
+    // It has not been prepared anew: the next to be prepared is the second.
+    assert_eq!(prepares(&mut a, "t", "SELECT 'next'").await?, "next");
+    let name = "SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT ''next'''";
+    assert_eq!(a.ask(name).await?.1, ["_tp2"]);
+    Ok(())
+}
+
 on_both! {
+    settings_of_functions,
+    settings_of_functions_in_a_pipeline,
+    settings_that_no_server_reports,
+    functions_that_set_nothing,
     tables_that_are_shadowed,
     settings_of_who_prepared_first,
     settings_of_a_transaction,

@@ -5,15 +5,15 @@ mod again;
 pub(crate) use again::Unjudged;
 
 use std::num::NonZeroU64;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use twinport_rewriter::scan::{Effects, Names, scan};
 use twinport_wire::pg::frontend;
 
 use crate::left::{ASKED, bound_values};
 use crate::parameters::Reported;
-use crate::reading::{decides_reading, may_change_reading, may_shadow};
+use crate::reading::{Speaks, decides_reading, may_change_reading, may_shadow};
 use crate::session::{Held, Session};
 use crate::statement::Statement;
 
@@ -150,13 +150,16 @@ impl Session {
 
     /// Notes what may be names of custom settings, in a statement that may set some.
     pub(crate) fn note_names(&mut self, text: &[u8], effects: Effects) {
+        let learned = Arc::clone(self.pool.connector().catalog.learned());
+        let speaks = learned.last().map_or(Speaks::NONE, |known| known.speaks);
         let sets = effects.intersects(Effects::SETTINGS | Effects::LOCAL);
-        if (sets && may_change_reading(text))
-            || (effects.contains(Effects::STATE) && may_shadow(text))
-        {
+        let makes = effects.contains(Effects::STATE);
+        if (sets && may_change_reading(text)) || (makes && (speaks.temporary || may_shadow(text))) {
             self.note_reading();
+        } else if effects.contains(Effects::OPAQUE) || (sets && speaks.reading) {
+            self.doubt_reading();
         }
-        let is_known = self.pool.connector().catalog.learned().is_known();
+        let is_known = learned.is_known();
         if effects.intersects(ASKED)
             && let Some(held) = &mut self.held
         {
@@ -193,6 +196,32 @@ impl Session {
     pub(crate) fn note_reading(&mut self) {
         if let Some(held) = &mut self.held {
             held.reader = NonZeroU64::new(NEXT_READER.fetch_add(2, Ordering::Relaxed));
+            held.doubts_reading = false;
+        }
+    }
+
+    /// Notes that texts may be read in another way from here on, until the server has said whether they are.
+    fn doubt_reading(&mut self) {
+        if self.held.as_ref().is_some_and(|held| held.reader.is_none()) {
+            self.note_reading();
+            if let Some(held) = &mut self.held {
+                held.doubts_reading = true;
+            }
+        }
+    }
+
+    /// Everything is answered, perhaps: what the server reports when it has been changed has been reported by now.
+    pub(crate) fn settle_reading(&mut self) {
+        let Some(held) = &mut self.held else {
+            return;
+        };
+        if !held.doubts_reading || !self.replies.is_empty() || self.replies.unsynced {
+            return;
+        }
+        held.doubts_reading = false;
+        let known = self.pool.connector().catalog.learned().last();
+        if known.is_some_and(|known| !known.speaks.unreported) {
+            held.forget_reader();
         }
     }
 
@@ -219,5 +248,6 @@ impl Session {
         {
             held.unjudged.get_or_insert_default().note_opaque();
         }
+        self.doubt_reading();
     }
 }

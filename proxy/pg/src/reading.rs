@@ -16,6 +16,46 @@ pub(crate) const READING: [&str; 11] = [
     "xmloption",
 ];
 
+/// Those of them that the server doesn't report when they have changed.
+const UNREPORTED: [&str; 7] = [
+    "array_nulls",
+    "backslash_quote",
+    "lc_monetary",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xml option",
+    "xmloption",
+];
+
+/// What a database's functions and views speak of, those that leave something behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaks {
+    /// Settings by which literals are read.
+    pub reading: bool,
+    /// Such that the server doesn't report.
+    pub unreported: bool,
+    /// Temporary tables.
+    pub temporary: bool,
+}
+
+impl Speaks {
+    /// Of nothing.
+    pub const NONE: Self = Self {
+        reading: false,
+        unreported: false,
+        temporary: false,
+    };
+
+    /// And of what a text speaks of.
+    pub fn add(&mut self, text: &[u8]) {
+        let lower = text.to_ascii_lowercase();
+        let has = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
+        self.reading |= may_change_reading(text);
+        self.unreported |= UNREPORTED.into_iter().any(has);
+        self.temporary |= may_shadow(text);
+    }
+}
+
 /// Whether a text that changes settings may change one of those by which literals are read.
 pub(crate) fn may_change_reading(text: &[u8]) -> bool {
     // In TIME ZONE, NAMES and XML OPTION any blanks and comments may stand between.
@@ -62,6 +102,9 @@ mod tests {
         let other =
             b"SELECT set_config('request.headers', '{\"accept-encoding\": \"gzip\"}', true)";
         assert!(!may_change_reading(other));
+        let mut speaks = Speaks::NONE;
+        speaks.add(b"BEGIN PERFORM set_config('TimeZone', $1, false); END");
+        assert!(speaks.reading && !speaks.unreported && !speaks.temporary);
         let known = crate::parameters::Overrides::from_pairs([("timezone", "UTC")]);
         assert!(is_of_one_lease(2) && !is_of_one_lease(known.reader()) && !is_of_one_lease(0));
         assert!(decides_reading(b"TimeZone") && !decides_reading(b"{\"timezone\": 1}"));

@@ -65,6 +65,8 @@ pub(crate) struct Held {
     pub(crate) resets: bool,
     /// A number for how texts are read, where statements of this lease may have changed that.
     pub(crate) reader: Option<NonZeroU64>,
+    /// Whether that is so only until the server has reported what it has changed.
+    pub(crate) doubts_reading: bool,
     /// What the server will be asked for by name.
     pub(crate) look_back: LookBack,
     /// What ran before it was known what its functions do.

@@ -288,6 +288,7 @@ impl Session {
         upstream.inbound.extend_from_slice(rest);
         let stats = self.pool.stats();
         stats.sent.add(seen.len() as u64);
+        let rereads = std::mem::take(&mut upstream.rereads);
         if self.replies.ready > ready_before {
             self.batch.forget();
             if self.replies.status == Status::Idle {
@@ -299,6 +300,11 @@ impl Session {
                     .transactions
                     .add((self.replies.ready - ready_before) as u64);
             }
+        }
+        if rereads {
+            self.note_reading();
+        } else if self.replies.ready > ready_before {
+            self.settle_reading();
         }
         for described in self.replies.described.drain(..) {
             self.handles.note_described(&described);

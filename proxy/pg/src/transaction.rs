@@ -106,6 +106,7 @@ impl Session {
     fn hold(&mut self, mut lease: Lease<Backend>) {
         // What came for a session that is gone is nobody's.
         lease.aside.clear();
+        lease.rereads = false;
         if !Arc::ptr_eq(&lease.reported, &self.reported) {
             for (name, value) in lease.reported.news(&self.reported) {
                 answer::parameter_status(&mut self.to_client, name.as_bytes(), value.as_bytes());
@@ -124,6 +125,7 @@ impl Session {
             effects: Effects::NONE,
             resets: false,
             reader: None,
+            doubts_reading: false,
             look_back: LookBack::default(),
             unjudged: None,
         });

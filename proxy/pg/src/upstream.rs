@@ -22,6 +22,7 @@ use crate::admin::registry::Registered;
 use crate::buffers::Buffers;
 use crate::cancel::Target;
 use crate::parameters::{Overrides, Reported};
+use crate::reading::decides_reading;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -46,6 +47,8 @@ pub struct Upstream {
     pub target: Arc<Target>,
     /// What the server has reported.
     pub reported: Arc<Reported>,
+    /// The server has reported a setting by which literals are read, since this was last looked at.
+    pub rereads: bool,
     /// The search path that it began with, where the server doesn't report it.
     pub search_path: Option<Box<str>>,
     /// What was last applied to it.
@@ -77,6 +80,7 @@ impl Upstream {
             holds: false,
             target: Arc::new(target),
             reported: Arc::new(reported),
+            rereads: false,
             search_path: None,
             settings: Arc::default(),
             prepared: LruCache::unbounded(),
@@ -147,6 +151,7 @@ impl Upstream {
     /// Takes a ParameterStatus.
     pub fn note_parameter(&mut self, body: &[u8]) {
         if let Ok((name, value)) = backend::parameter_status(body) {
+            self.rereads |= decides_reading(name);
             Arc::make_mut(&mut self.reported).set(
                 &String::from_utf8_lossy(name),
                 &String::from_utf8_lossy(value),

@@ -17,6 +17,7 @@ use twinport_rewriter::scan::{Effects, NameSet, Names, Uses, custom_names};
 
 use super::{NEXT_VERSION, describe};
 use crate::pools::PgPool;
+use crate::reading::Speaks;
 use crate::wing::Wing;
 
 /// So many custom settings are asked for because some function sets them.
@@ -46,6 +47,8 @@ pub struct Known {
     pub names: Names,
     /// Custom settings that functions or views set.
     pub settings: Vec<String>,
+    /// What functions or views speak of.
+    pub speaks: Speaks,
     /// The server's own names, and its version.
     builtin: (Arc<NameSet>, i32),
     /// The state of the schema that it was read in, as [`Learned::epoch`] counts.
@@ -275,7 +278,9 @@ impl Known {
     ) -> Self {
         let mut settings = Vec::new();
         let mut more = Effects::NONE;
+        let mut speaks = Speaks::NONE;
         for text in &traces.texts {
+            speaks.add(text.as_bytes());
             let found = custom_names(text.as_bytes());
             if found.more {
                 more = Effects::OPAQUE;
@@ -321,6 +326,7 @@ impl Known {
                 effects(traces.events),
             ),
             settings,
+            speaks,
             builtin: (builtin, traces.version),
             epoch,
             fingerprint,

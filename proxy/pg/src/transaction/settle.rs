@@ -111,6 +111,7 @@ impl Session {
         {
             return self.end_lost(&error).await;
         }
+        held.upstream.rereads = false;
         let notifications = std::mem::take(&mut held.upstream.aside);
         self.to_client.extend_from_slice(&notifications);
         self.key.slot.arm(Arc::clone(&held.upstream.target));
@@ -154,7 +155,7 @@ impl Held {
     }
 
     /// Counts no more on statements that were prepared while literals were read in a way that nobody knows.
-    fn forget_reader(&mut self) {
+    pub(crate) fn forget_reader(&mut self) {
         if self.reader.take().is_none() {
             return;
         }
