@@ -226,7 +226,63 @@ async fn functions_that_set_nothing(major: u32) -> Result<()> {
     Ok(())
 }
 
+async fn tables_made_earlier_in_the_path(major: u32) -> Result<()> {
+    let scene = Scene::on(major, 1, "").await?;
+    scene
+        .admin
+        .batch_execute(
+            "CREATE SCHEMA app AUTHORIZATION app; CREATE SCHEMA far AUTHORIZATION app;
+             ALTER ROLE app SET search_path = app, public",
+        )
+        .await?;
+    let (mut a, mut b) = (scene.raw().await?, scene.raw().await?);
+    let sql = "SELECT count(*) FROM scratch";
+    let fill = "AS VALUES (1), (2)";
+    for (number, [make, bring]) in [
+        ["SELECT 1", "CREATE TABLE app.scratch"],
+        ["SELECT 1", "CREATE VIEW app.scratch"],
+        [
+            "CREATE TABLE app.other",
+            "ALTER TABLE app.other RENAME TO scratch",
+        ],
+        [
+            "CREATE TABLE far.scratch",
+            "ALTER TABLE far.scratch SET SCHEMA app",
+        ],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let filled = |sql: &str| match sql.strip_prefix("CREATE") {
+            Some(_) => format!("{sql} {fill}"),
+            None => sql.to_owned(),
+        };
+        let name = |place: &str| format!("{place}{number}");
+        a.query(&filled(make)).answer().await?;
+        assert_eq!(prepares(&mut b, &name("s"), sql).await?, "0");
+        a.query("BEGIN").answer().await?;
+        a.query(&filled(bring)).answer().await?;
+        assert_eq!(prepares(&mut a, &name("s"), sql).await?, "2", "{bring}");
+        a.query("COMMIT").answer().await?;
+        assert_eq!(prepares(&mut a, &name("t"), sql).await?, "2", "{bring}");
+        assert_eq!(prepares(&mut b, &name("t"), sql).await?, "2", "{bring}");
+        let kind = if bring.contains("VIEW") {
+            "VIEW"
+        } else {
+            "TABLE"
+        };
+        a.query(&format!("DROP {kind} app.scratch"))
+            .answer()
+            .await?;
+        for client in [&mut a, &mut b] {
+            assert_eq!(prepares(client, &name("u"), sql).await?, "0", "{bring}");
+        }
+    }
+    Ok(())
+}
+
 on_both! {
+    tables_made_earlier_in_the_path,
     settings_of_functions,
     settings_of_functions_in_a_pipeline,
     settings_that_no_server_reports,

@@ -78,8 +78,11 @@ impl Catalogs {
         &self.builtin
     }
 
-    /// Notes that a statement seen here changed the schema.
-    pub fn schema_changed(&self, backend: &Backend) {
+    /// Notes that a statement seen here changed the schema, and whether it may have given names a new meaning.
+    pub fn schema_changed(&self, backend: &Backend, names: bool) {
+        if names {
+            backend.catalog.learned.names_changed();
+        }
         backend.catalog.schema_changed();
     }
 
@@ -152,6 +155,7 @@ impl Catalogs {
                         database = backend.database(),
                         "the schema was changed elsewhere"
                     );
+                    entry.learned.names_changed();
                     entry.schema_changed();
                 }
                 Err(error) => {

@@ -13,7 +13,7 @@ use twinport_wire::pg::frontend;
 
 use crate::left::{ASKED, bound_values};
 use crate::parameters::Reported;
-use crate::reading::{Speaks, decides_reading, may_change_reading, may_shadow};
+use crate::reading::{Speaks, decides_reading, may_change_reading, may_rename, may_shadow};
 use crate::session::{Held, Session};
 use crate::statement::Statement;
 
@@ -150,6 +150,12 @@ impl Session {
 
     /// Notes what may be names of custom settings, in a statement that may set some.
     pub(crate) fn note_names(&mut self, text: &[u8], effects: Effects) {
+        if effects.contains(Effects::DDL) && may_rename(text) {
+            self.note_reading();
+            if let Some(held) = &mut self.held {
+                held.renames = true;
+            }
+        }
         let learned = Arc::clone(self.pool.connector().catalog.learned());
         let speaks = learned.last().map_or(Speaks::NONE, |known| known.speaks);
         let sets = effects.intersects(Effects::SETTINGS | Effects::LOCAL);

@@ -71,6 +71,46 @@ pub(crate) fn may_shadow(text: &[u8]) -> bool {
         .any(|word| word.eq_ignore_ascii_case(b"temp"))
 }
 
+/// Whether a text that changes the schema may give names a new meaning: by something new that stands before what had the
+/// name in some search path. What is changed or goes the server notices itself.
+pub(crate) fn may_rename(text: &[u8]) -> bool {
+    const SKIPPED: [&[u8]; 4] = [b"global", b"local", b"or", b"replace"];
+    /// What is made without a name that statements speak of, or for its client alone.
+    const PASSED: [&[u8]; 11] = [
+        b"database",
+        b"index",
+        b"policy",
+        b"publication",
+        b"role",
+        b"subscription",
+        b"temp",
+        b"temporary",
+        b"trigger",
+        b"unique",
+        b"user",
+    ];
+    let mut statements = text.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+    let is_one = statements.by_ref().filter(|text| !text.is_empty()).count() < 2;
+    let words = text.split(|b| !b.is_ascii_alphabetic());
+    let words = words.filter(|word| !word.is_empty());
+    let mut words = words.map(<[u8]>::to_ascii_lowercase);
+    let verb = words.next().unwrap_or_default();
+    let object = words.find(|word| !SKIPPED.contains(&&**word));
+    let object = object.unwrap_or_default();
+    let has = |sought: &[u8]| {
+        let mut words = text.split(|b| !b.is_ascii_alphabetic());
+        words.any(|word| word.eq_ignore_ascii_case(sought))
+    };
+    match &*verb {
+        _ if !is_one || memchr::memmem::find(text, b"/*").is_some() => true,
+        b"create" => !PASSED.contains(&&*object),
+        b"alter" => has(b"rename") || has(b"schema"),
+        b"analyze" | b"cluster" | b"comment" | b"drop" | b"grant" | b"reindex" | b"refresh"
+        | b"revoke" | b"truncate" | b"vacuum" => false,
+        _ => true,
+    }
+}
+
 /// Whether a value is the name of a setting by which literals are read.
 pub(crate) fn decides_reading(value: &[u8]) -> bool {
     let is = |name: &str| value.eq_ignore_ascii_case(name.as_bytes());
@@ -87,6 +127,30 @@ pub(crate) fn is_of_one_lease(reader: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_gives_names_a_new_meaning_is_told() {
+        for text in [
+            "CREATE TABLE a (i int)",
+            "create or replace view v AS SELECT 1",
+            "CREATE TABLE temp ()",
+            "ALTER TABLE a RENAME TO b",
+            "ALTER TABLE a SET SCHEMA b",
+            "SELECT 1 INTO t",
+            "DROP TABLE a; CREATE TABLE a ()",
+            "DROP /* ; */ TABLE a",
+        ] {
+            assert!(may_rename(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "CREATE UNIQUE INDEX ON a (i)",
+            "ALTER TABLE a ADD COLUMN i int;",
+            "DROP TABLE a",
+            "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+        ] {
+            assert!(!may_rename(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn what_decides_how_literals_are_read_is_told() {

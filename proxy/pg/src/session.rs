@@ -67,6 +67,8 @@ pub(crate) struct Held {
     pub(crate) reader: Option<NonZeroU64>,
     /// Whether that is so only until the server has reported what it has changed.
     pub(crate) doubts_reading: bool,
+    /// Whether statements of this lease may have given names a new meaning, for others too once it is over.
+    pub(crate) renames: bool,
     /// What the server will be asked for by name.
     pub(crate) look_back: LookBack,
     /// What ran before it was known what its functions do.

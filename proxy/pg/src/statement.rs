@@ -60,6 +60,11 @@ pub struct Plan {
     pub rewritten: bool,
     /// The statement as the client wrote it, if it is annotated: what is made of it depends on the search path.
     pub source: Option<Arc<str>>,
+    /// In which state of the schema its names were given a meaning, as [`Learned::names`] counts. Others who prepare the
+    /// same later may mean what has come in between.
+    ///
+    /// [`Learned::names`]: crate::catalogs::Learned::names
+    pub names: u64,
 }
 
 /// A statement whose last columns become JSON here.
@@ -143,6 +148,7 @@ impl Plan {
             fold: self.fold.clone(),
             rewritten: self.rewritten,
             source: self.source.clone(),
+            names: self.names,
         }
     }
 }
@@ -293,6 +299,7 @@ impl Statements {
                 && held.plan.json_tail == plan.json_tail
                 && held.plan.fold == plan.fold
                 && held.plan.source == plan.source
+                && held.plan.names == plan.names
         });
         if let Some(same) = same {
             return same;
@@ -360,6 +367,19 @@ mod tests {
         let a = statements.share(plan("SELECT $1", &[]));
         assert_eq!(a.id, statements.share(plan("SELECT $1", &[])).id);
         assert_ne!(a.id, statements.share(plan("SELECT $1", &[0, 0, 0, 23])).id);
+    }
+
+    #[test]
+    fn what_was_prepared_before_names_changed_is_not_shared_later() {
+        let statements = Statements::default();
+        let later = Plan {
+            names: 1,
+            ..plan("SELECT 1", &[])
+        };
+        let a = statements.share(plan("SELECT 1", &[]));
+        let b = statements.share(later.again());
+        assert_ne!(a.id, b.id);
+        assert_eq!(b.id, statements.share(later).id);
     }
 
     #[test]

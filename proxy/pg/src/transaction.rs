@@ -126,6 +126,7 @@ impl Session {
             resets: false,
             reader: None,
             doubts_reading: false,
+            renames: false,
             look_back: LookBack::default(),
             unjudged: None,
         });
@@ -273,7 +274,8 @@ impl Session {
         let lasts = held.look_back.lasts(held.effects);
         let needs_discard = self.session_mode || self.pinned.is_some() || !held.effects.is_empty();
         if held.effects.contains(Effects::DDL) {
-            self.wing.catalogs.schema_changed(self.pool.connector());
+            let backend = self.pool.connector();
+            self.wing.catalogs.schema_changed(backend, held.renames);
         }
         let bound = self.pool.settings().cancel_drain_timeout;
         let mut upstream = held.upstream;

@@ -65,6 +65,8 @@ pub struct Learned {
     known: ArcSwapOption<Known>,
     /// Counts whatever may have changed the schema.
     epoch: AtomicU64,
+    /// Counts whatever may have given names a new meaning.
+    names: AtomicU64,
     /// Looks for changes since a statement was last judged.
     unused: AtomicU32,
     learning: Mutex<Option<Learning>>,
@@ -139,6 +141,11 @@ impl Learned {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// Counts whatever may have given names a new meaning: something new may stand before what had the name.
+    pub fn names(&self) -> u64 {
+        self.names.load(Ordering::Acquire)
+    }
+
     /// Whether anything is known of the names.
     pub fn is_known(&self) -> bool {
         let known = self.known.load();
@@ -161,6 +168,10 @@ impl Learned {
         let Pauses { failed, rests } = *self.pauses.lock();
         let pauses = |until: Option<Instant>| until.is_some_and(|until| Instant::now() < until);
         !pauses(failed) && (at_once || !pauses(rests))
+    }
+
+    pub(super) fn names_changed(&self) {
+        self.names.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn schema_changed(&self) {

@@ -30,6 +30,9 @@ pub(crate) struct Unjudged {
 impl Unjudged {
     /// Keeps a text.
     pub(crate) fn note(&mut self, text: &[u8]) {
+        if is_plain(text) {
+            return;
+        }
         self.fresh = true;
         if self.texts.iter().any(|noted| **noted == *text) {
             return;
@@ -90,14 +93,61 @@ impl Unjudged {
     }
 }
 
+/// Whether a text runs no function and reads no relation, whatever there may be.
+fn is_plain(text: &[u8]) -> bool {
+    const VERBS: [&[u8]; 13] = [
+        b"abort",
+        b"begin",
+        b"commit",
+        b"deallocate",
+        b"discard",
+        b"end",
+        b"release",
+        b"reset",
+        b"rollback",
+        b"savepoint",
+        b"set",
+        b"show",
+        b"start",
+    ];
+    let mut parts = text.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+    parts.all(|part| {
+        let mut words = part.split(|b| !b.is_ascii_alphanumeric());
+        let verb = words.next().unwrap_or_default().to_ascii_lowercase();
+        let is_value = verb == b"select"
+            && memchr::memchr(b'(', part).is_none()
+            && words.all(|word| !is_one_of(word, &[b"from", b"into"]));
+        part.is_empty() || VERBS.contains(&&*verb) || is_value
+    })
+}
+
+fn is_one_of(word: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|one| word.eq_ignore_ascii_case(one))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_runs_nothing_is_not_judged_again() {
+        for text in ["BEGIN; COMMIT", "SELECT 1", "SET a.b = 'from c'"] {
+            assert!(is_plain(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "SELECT f()",
+            "TABLE t",
+            "BEGIN; SELECT a FROM t",
+            "SELECT 1 INTO t",
+        ] {
+            assert!(!is_plain(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
     fn what_did_not_last_is_not_judged_again() {
         let mut unjudged = Unjudged::default();
-        unjudged.note(b"SELECT 1");
+        unjudged.note(b"SELECT * FROM t");
         unjudged.settle(true, 1);
         unjudged.note(b"DO $$ BEGIN END $$");
         assert_eq!(unjudged.judge(None), Effects::OPAQUE);

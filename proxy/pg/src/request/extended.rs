@@ -96,7 +96,8 @@ impl Session {
     pub(super) fn statement_of(&self, plan: Plan, named: bool) -> Arc<Statement> {
         let statements = &self.wing.statements;
         if named && plan.executes.is_none() && plan.local.is_none() {
-            statements.share(plan)
+            let names = self.pool.connector().catalog.learned().names();
+            statements.share(Plan { names, ..plan })
         } else {
             statements.private(plan)
         }

@@ -20,12 +20,14 @@ impl Session {
             return true;
         };
         let fresh = std::mem::take(&mut held.effects);
+        let renames = std::mem::take(&mut held.renames);
+        if fresh.contains(Effects::DDL) {
+            let backend = self.pool.connector();
+            self.wing.catalogs.schema_changed(backend, renames);
+        }
         if self.key.slot.disarm() {
             // It must not hit what we ask.
             self.key.slot.settled().await;
-        }
-        if fresh.contains(Effects::DDL) {
-            self.wing.catalogs.schema_changed(self.pool.connector());
         }
         let effects = self.pinned.to_ask(fresh).without(Effects::DDL);
         let fate = std::mem::take(&mut self.replies.fate);
