@@ -74,6 +74,8 @@ struct Script {
     heard: Vec<Heard>,
     /// A connection that brings a longer message is closed in its middle.
     most: usize,
+    /// It says nothing to anybody.
+    silent: bool,
 }
 
 /// A server. Gone when dropped.
@@ -109,6 +111,7 @@ impl Scripted {
             handler: Box::new(|_| None),
             heard: Vec::new(),
             most: MAX_LENGTH,
+            silent: false,
         }));
         let (open, received) = (Arc::default(), Arc::default());
         let counters = (Arc::clone(&open), Arc::clone(&received));
@@ -192,6 +195,11 @@ impl Scripted {
         self.script().most = most;
     }
 
+    /// Says nothing any more, though it can be connected to.
+    pub(crate) fn falls_silent(&self) {
+        self.script().silent = true;
+    }
+
     /// How many bytes have come.
     pub(crate) fn received(&self) -> usize {
         self.received.load(Ordering::SeqCst)
@@ -242,17 +250,22 @@ async fn serve(
         let most = script.lock().unwrap_or_else(PoisonError::into_inner).most;
         let bytes = message(&mut stream, most, received).await?;
         let (request, heard) = read(&bytes, connection)?;
-        let act = {
+        let (act, silent) = {
             let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
             script.heard.push(heard.clone());
-            match heard.name.as_str() {
+            let silent = script.silent;
+            let act = match heard.name.as_str() {
                 "hello" | "isMaster" => Act::Reply(hello(&script, place)),
                 _ => {
                     let told = (script.handler)(&heard);
                     told.unwrap_or_else(|| Act::Reply(usual(&script.role, &heard, place)))
                 }
-            }
+            };
+            (act, silent)
         };
+        if silent {
+            std::future::pending::<()>().await;
+        }
         if counted.is_none() && !matches!(heard.name.as_str(), "hello" | "isMaster") {
             open.fetch_add(1, Ordering::SeqCst);
             counted = Some(Counted(open));

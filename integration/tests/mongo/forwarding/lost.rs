@@ -186,3 +186,21 @@ async fn a_cursor_outlives_a_connection_that_breaks() -> Result<()> {
     front.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_server_that_falls_silent_keeps_nobody_waiting() -> Result<()> {
+    let servers = [Scripted::start(Role::Standalone).await?];
+    let front = Front::start(&servers, "connectTimeoutMS=300&heartbeatFrequencyMS=500").await?;
+    let mut client = front.client().await?;
+    client.run(&find()).await?;
+    servers[0].falls_silent();
+    let numbered = with(
+        insert(),
+        &rawdoc! { "lsid": session(1), "txnNumber": 1_i64 },
+    );
+    let lost = client.ask(&numbered).await?;
+    assert_eq!(code(&lost), 6, "{lost:?}");
+    assert_eq!(labels(&lost), ["RetryableWriteError"]);
+    front.stop().await;
+    Ok(())
+}

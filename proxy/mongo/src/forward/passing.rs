@@ -8,7 +8,7 @@ use twinport_wire::mongo::message::answer::{BODY_AT, MAX_FIELD};
 use twinport_wire::mongo::message::build::PREFIX;
 
 use super::Cluster;
-use super::connection::{Begun, Lost};
+use super::connection::Begun;
 use super::seen::Seen;
 use super::server::{Lease, Server};
 use crate::handles::{Borrowed, Cursor, Standing};
@@ -89,10 +89,11 @@ impl Passing {
         let Some(lease) = &mut self.lease else {
             return Err(Broken::Gone);
         };
-        let Err(why) = lease.more(bytes, missing).await else {
+        let more = async { Ok(lease.more(bytes, missing).await?) };
+        let Err(why) = self.server.unless_silent(more).await else {
             return Ok(());
         };
-        let fault = self.cluster.lost(&self.server, &Lost::Io(why));
+        let fault = self.cluster.lost(&self.server, &why);
         tracing::info!(error = fault.message, "an answer broke off");
         if matches!(self.page, Page::Next(..))
             && let Page::Next(borrowed, _) = std::mem::replace(&mut self.page, Page::Done)

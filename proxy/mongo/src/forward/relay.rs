@@ -281,26 +281,25 @@ impl Cluster {
         let (kind, direct) = (server.description().kind, self.topology.is_direct());
         let added = outgoing::added_preference(&request.command, want, kind, direct);
         let (number, mut room) = (lease.next_number(), Vec::new());
-        let sent = match &request.begun {
-            Some(begun) => {
-                let parts = outgoing::beginning(begun, number, added.as_ref(), &mut room);
-                lease.send_begun(parts, &begun.rest).await
-            }
-            None => {
-                let parts = outgoing::message(request, number, added.as_ref(), &mut room)?;
-                let secret = is_never_compressed(request.command.name);
-                self.send(lease, parts, secret).await
-            }
+        let parts = match &request.begun {
+            Some(begun) => outgoing::beginning(begun, number, added.as_ref(), &mut room),
+            None => outgoing::message(request, number, added.as_ref(), &mut room)?,
         };
-        let lost = |why: Lost| self.lost(server, &why);
-        sent.map_err(lost)?;
-        if request.is_silent() {
-            // The client's next command may go by another connection, and must not overtake this one.
-            lease.settle(number).await.map_err(lost)?;
-            return Ok(None);
-        }
-        let arrived = lease.arrive(number, whole(request, kind)).await;
-        arrived.map(Some).map_err(lost)
+        let secret = is_never_compressed(request.command.name);
+        let exchanged = async {
+            match &request.begun {
+                Some(begun) => lease.send_begun(parts, &begun.rest).await?,
+                None => self.send(lease, parts, secret).await?,
+            }
+            if request.is_silent() {
+                // The client's next command may go by another connection, and must not overtake this one.
+                lease.settle(number).await?;
+                return Ok(None);
+            }
+            lease.arrive(number, whole(request, kind)).await.map(Some)
+        };
+        let exchanged = server.unless_silent(exchanged).await;
+        exchanged.map_err(|why| self.lost(server, &why))
     }
 
     /// As [`Cluster::exchange`], for a command that was changed; the answer comes whole.
@@ -324,10 +323,11 @@ impl Cluster {
     ) -> Result<Arrived, Fault> {
         let (number, mut room) = (lease.next_number(), Vec::new());
         let parts = outgoing::built(body, number, &mut room)?;
-        let arrived = match self.send(lease, parts, false).await {
-            Ok(()) => lease.arrive(number, whole).await,
-            Err(lost) => Err(lost),
+        let arrived = async {
+            self.send(lease, parts, false).await?;
+            lease.arrive(number, whole).await
         };
+        let arrived = server.unless_silent(arrived).await;
         arrived.map_err(|why| self.lost(server, &why))
     }
 

@@ -14,7 +14,7 @@ use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::compressed::Compressor;
 
-use super::connection::{Connection, SharedTls};
+use super::connection::{Connection, Lost, SharedTls};
 use super::description::{Description, Kind};
 use super::doomed::Doomed;
 use super::login::{Denied, Login};
@@ -46,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) doomed: Doomed,
     /// Wakes who looks after it.
     pub(crate) wanted: Notify,
+    /// Wakes who waits for its answers: it gives none to anybody.
+    silent: Notify,
 }
 
 impl fmt::Debug for Server {
@@ -85,6 +87,7 @@ impl Server {
             patient: pool(patient),
             doomed: Doomed::default(),
             wanted: Notify::new(),
+            silent: Notify::new(),
             place,
         })
     }
@@ -108,6 +111,25 @@ impl Server {
             _ => {}
         }
         before
+    }
+
+    /// Ends the waiting for answers. A host that is gone refuses nothing: a request that was sent to it would wait until
+    /// the system gives up, which takes a quarter of an hour.
+    pub(crate) fn interrupt(&self) {
+        self.silent.notify_waiters();
+    }
+
+    /// What the server answers, or nothing if it was found to answer nobody in the meantime.
+    pub(super) async fn unless_silent<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Lost>>,
+    ) -> Result<T, Lost> {
+        let silent = self.silent.notified();
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = silent => Err(Lost::Protocol("the server gives no sign of life")),
+        }
     }
 
     /// Closes what is idle, and what is not when it comes back.

@@ -244,9 +244,13 @@ fn judge(state: &mut State, place: &HostPort, seen: &Description) -> Verdict {
     }
 }
 
+/// So often in a row a server has to be silent for those to be told who wait for its answers: once it may be busy.
+const SILENT: u32 = 2;
+
 /// Asks a server how it is, from time to time or when somebody wants to know.
 async fn watch_over(topology: Weak<Topology>, server: Arc<Server>) {
     let mut connection: Option<Connection> = None;
+    let mut silent = 0;
     loop {
         let Some(strong) = topology.upgrade() else {
             return;
@@ -256,6 +260,12 @@ async fn watch_over(topology: Weak<Topology>, server: Arc<Server>) {
         let began = Instant::now();
         let bound = common.settings.pool.connect_timeout;
         let asked = tokio::time::timeout(bound, ask(&common, &server.place, &mut connection)).await;
+        silent = match &asked {
+            Err(_) => silent + 1,
+            // After a silence there may be nobody left to be connected to.
+            Ok(Err(_)) if silent > 0 => silent + 1,
+            Ok(_) => 0,
+        };
         let seen = match asked {
             Ok(Ok(seen)) => smoothed(&server.description(), seen),
             Ok(Err(why)) => Description::unknown(Some(why)),
@@ -270,6 +280,9 @@ async fn watch_over(topology: Weak<Topology>, server: Arc<Server>) {
         };
         strong.learn(&server, seen);
         drop(strong);
+        if silent >= SILENT {
+            server.interrupt();
+        }
         let pause = if down {
             common.settings.heartbeat.min(WHILE_DOWN)
         } else {
