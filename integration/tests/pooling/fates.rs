@@ -66,6 +66,34 @@ async fn what_failed_or_was_rolled_back_pins_nobody(major: u32) -> Result<()> {
     Ok(())
 }
 
+async fn what_was_committed_before_it_failed_is_kept(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    let sets = "BEGIN PERFORM set_config('app.' || 'tenant', '42', false)";
+    pair.scene
+        .admin
+        .batch_execute(&format!(
+            "CREATE PROCEDURE ends() LANGUAGE plpgsql AS $$ {sets}; COMMIT; PERFORM 1/0; END $$"
+        ))
+        .await?;
+    pair.learned().await?;
+    let block = format!("DO $$ {sets}; COMMIT; PERFORM 1/0; END $$");
+    for sql in ["CALL ends()", &block] {
+        assert_eq!(code(&pair.a.batch_execute(sql).await), "22012", "{sql}");
+        eventually("it is pinned", async || Ok(!pair.scene.pins().is_empty())).await?;
+        assert_eq!(Pair::read(&pair.a, TENANT).await?, "42", "{sql}");
+        pair.a.batch_execute("DISCARD ALL").await?;
+        assert_eq!(Pair::read(&pair.b, TENANT).await?, "", "{sql}");
+    }
+    // What can't have been committed pins nobody.
+    let block = format!("DO $$ {sets}; PERFORM 1/0; END $$");
+    for sql in [&block, "BEGIN", "CALL ends()", "ROLLBACK"] {
+        drop(pair.a.batch_execute(sql).await);
+    }
+    assert_eq!(Pair::read(&pair.b, TENANT).await?, "");
+    assert!(pair.scene.pins().is_empty());
+    Ok(())
+}
+
 async fn a_reset_of_everything_ends_the_pin(major: u32) -> Result<()> {
     let pair = Pair::on(major).await?;
     let drivers = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;";
@@ -126,6 +154,7 @@ async fn a_cursor_within_a_transaction_asks_nothing(major: u32) -> Result<()> {
 on_both! {
     a_discard_that_was_not_executed_takes_nothing,
     what_failed_or_was_rolled_back_pins_nobody,
+    what_was_committed_before_it_failed_is_kept,
     a_reset_of_everything_ends_the_pin,
     a_temporary_replication_slot_goes_with_its_client,
     a_cursor_within_a_transaction_asks_nothing,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use twinport_rewriter::scan::{Effects, Names, scan};
+use twinport_wire::pg::backend::Status;
 use twinport_wire::pg::frontend;
 
 use crate::left::{ASKED, bound_values};
@@ -166,10 +167,14 @@ impl Session {
             self.doubt_reading();
         }
         let is_known = learned.is_known();
+        let outside = self.replies.status == Status::Idle;
         if effects.intersects(ASKED)
             && let Some(held) = &mut self.held
         {
             held.look_back.note_text(text, effects);
+            if outside {
+                held.look_back.note_outside(text);
+            }
             if !is_known || held.effects.contains(Effects::DDL) {
                 held.unjudged.get_or_insert_default().note(text);
             }

@@ -84,6 +84,8 @@ pub(crate) struct LookBack {
     said: Vec<u8>,
     /// Whether the last text ends with `RESET ALL`.
     resets_all: bool,
+    /// Whether something has run that may commit in the middle: what it did before lasts, though it failed.
+    commits: bool,
 }
 
 /// So much of it is kept, in bytes.
@@ -104,6 +106,16 @@ impl LookBack {
         for name in names {
             self.note_name(name);
         }
+    }
+
+    /// Notes that a text runs outside of a transaction.
+    pub(crate) fn note_outside(&mut self, text: &[u8]) {
+        self.commits |= may_commit(text);
+    }
+
+    /// Whether something may have lasted of what failed.
+    pub(crate) fn may_have_committed(&self) -> bool {
+        self.commits
     }
 
     /// Takes a value that is bound to a statement, which may name a custom setting.
@@ -285,6 +297,15 @@ impl Held {
 /// Why a session is pinned that holds what runs other statements, or expressions: those of a temporary view or table's
 /// defaults.
 const READ_ONCE: [&str; 3] = ["SQL PREPARE", "temporary object", "temporary table"];
+
+/// Whether a text may run a procedure, or is a body that ends transactions by itself.
+fn may_commit(text: &[u8]) -> bool {
+    let has = |sought: &[u8]| {
+        let mut words = text.split(|b| !b.is_ascii_alphabetic());
+        words.any(|word| word.eq_ignore_ascii_case(sought))
+    };
+    has(b"call") || (has(b"do") && has(b"commit"))
+}
 
 /// Whether the last that a text does is to take every setting back.
 fn ends_with_reset_all(text: &[u8]) -> bool {

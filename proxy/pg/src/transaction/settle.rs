@@ -55,6 +55,7 @@ impl Session {
         let Some(held) = &mut self.held else {
             return Ok(());
         };
+        fate.lasted |= held.look_back.may_have_committed();
         let backend = self.pool.connector();
         let learned = backend.catalog.learned();
         // The schema may have changed since the statement was judged: what was known then counts as well.
