@@ -14,14 +14,16 @@ use crate::transaction::bounded;
 use crate::upstream::{ExchangeError, Row};
 
 /// Whether the session could set it again on another connection: a function that runs as its owner may have set what
-/// the session itself may not.
-const KIND: &str = "'s' OPERATOR(pg_catalog.||) CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' \
-     AND NOT pg_catalog.has_parameter_privilege(session_user, name, 'SET') THEN 'u' ELSE '' END";
+/// the session itself may not. Behind this, whether it may.
+const KIND: &str =
+    "'s' OPERATOR(pg_catalog.||) CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' AND NOT ";
 
-/// As [`KIND`], before Postgres 15: the right to set one could not be granted.
-const OLDER_KIND: &str = "'s' OPERATOR(pg_catalog.||) CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' \
-     AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r \
-     WHERE r.rolname OPERATOR(pg_catalog.=) session_user AND r.rolsuper) THEN 'u' ELSE '' END";
+/// It may.
+const MAY_SET: &str = "pg_catalog.has_parameter_privilege(session_user, name, 'SET')";
+
+/// As [`MAY_SET`], before Postgres 15: the right to set one could not be granted.
+const IS_SUPERUSER: &str = "EXISTS (SELECT FROM pg_catalog.pg_roles r \
+     WHERE r.rolname OPERATOR(pg_catalog.=) session_user AND r.rolsuper)";
 
 /// Where it is told what of the session's settings differs from what it began with.
 const CHANGED: &str = " FROM pg_catalog.pg_settings \
@@ -353,8 +355,13 @@ fn question<'a>(
     names: impl Iterator<Item = &'a str>,
 ) -> String {
     let value = |of: &str| spelling.hex(&format!("pg_catalog.current_setting({of})"));
-    let kind = if version < 150_000 { OLDER_KIND } else { KIND };
-    let mut sql = format!("SELECT {kind}, name, {}", value("name"));
+    let may_set = if version < 150_000 {
+        IS_SUPERUSER
+    } else {
+        MAY_SET
+    };
+    let name = value("name");
+    let mut sql = format!("SELECT {KIND}{may_set} THEN 'u' ELSE '' END, name, {name}");
     sql.push_str(CHANGED);
     sql.push_str(&value("'role'"));
     sql.push_str(ROLE);
