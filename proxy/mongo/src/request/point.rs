@@ -109,12 +109,11 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault>
         Some(place.collection.as_bytes()),
         Some(document),
     ];
-    let bound = context.bound();
     let (result, connection) = match context.record_id()? {
         None => {
             let mut connection = context.lease().await?;
             let run = connection.run_made(&table.insert, &parameters);
-            (within_bound_sql(bound, run).await, connection)
+            (within_bound_sql(context.bound(), run).await, connection)
         }
         Some(_) if !context.session.wing.ledger.is_ready() => return Ok(Straight::Left),
         Some(record) => {
@@ -123,7 +122,7 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault>
             let parameters = [key, database, collection, document, Some(&*record)];
             let ledger = &context.session.wing.ledger;
             let run = ledger.once_made(&mut connection, &table.recorded, &parameters, &record);
-            (within_bound_sql(bound, run).await, connection)
+            (within_bound_sql(context.bound(), run).await, connection)
         }
     };
     let rows = finish(result, connection)?;
