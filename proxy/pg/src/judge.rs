@@ -151,6 +151,9 @@ impl Session {
 
     /// Notes what may be names of custom settings, in a statement that may set some.
     pub(crate) fn note_names(&mut self, text: &[u8], effects: Effects) {
+        if effects.is_empty() {
+            return;
+        }
         if effects.contains(Effects::DDL) && may_rename(text) {
             self.note_reading();
             if let Some(held) = &mut self.held {

@@ -7,6 +7,7 @@ use twinport_rewriter::scan::{CustomNames, Effects, custom_names, is_custom_name
 
 use crate::parameters::Overrides;
 use crate::pin::Pinned;
+use crate::reading::says;
 use crate::reply::{Fate, Last};
 use crate::session::Held;
 use crate::spelling::{Spelling, unhex};
@@ -302,11 +303,7 @@ const READ_ONCE: [&str; 3] = ["SQL PREPARE", "temporary object", "temporary tabl
 
 /// Whether a text may run a procedure, or is a body that ends transactions by itself.
 fn may_commit(text: &[u8]) -> bool {
-    let has = |sought: &[u8]| {
-        let mut words = text.split(|b| !b.is_ascii_alphabetic());
-        words.any(|word| word.eq_ignore_ascii_case(sought))
-    };
-    has(b"call") || (has(b"do") && has(b"commit"))
+    says(text, "call") || (says(text, "do") && says(text, "commit"))
 }
 
 /// Whether the last that a text does is to take every setting back.

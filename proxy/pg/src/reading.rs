@@ -71,6 +71,12 @@ pub(crate) fn may_shadow(text: &[u8]) -> bool {
         .any(|word| word.eq_ignore_ascii_case(b"temp"))
 }
 
+/// Whether a word of letters alone stands in a text.
+pub(crate) fn says(text: &[u8], sought: &str) -> bool {
+    let mut words = text.split(|b| !b.is_ascii_alphabetic());
+    words.any(|word| word.eq_ignore_ascii_case(sought.as_bytes()))
+}
+
 /// Whether a text that changes the schema may give names a new meaning: by something new that stands before what had the
 /// name in some search path. What is changed or goes the server notices itself.
 pub(crate) fn may_rename(text: &[u8]) -> bool {
@@ -97,14 +103,10 @@ pub(crate) fn may_rename(text: &[u8]) -> bool {
     let verb = words.next().unwrap_or_default();
     let object = words.find(|word| !SKIPPED.contains(&&**word));
     let object = object.unwrap_or_default();
-    let has = |sought: &[u8]| {
-        let mut words = text.split(|b| !b.is_ascii_alphabetic());
-        words.any(|word| word.eq_ignore_ascii_case(sought))
-    };
     match &*verb {
         _ if !is_one || memchr::memmem::find(text, b"/*").is_some() => true,
         b"create" => !PASSED.contains(&&*object),
-        b"alter" => has(b"rename") || has(b"schema"),
+        b"alter" => says(text, "rename") || says(text, "schema"),
         b"analyze" | b"cluster" | b"comment" | b"drop" | b"grant" | b"reindex" | b"refresh"
         | b"revoke" | b"truncate" | b"vacuum" => false,
         _ => true,
