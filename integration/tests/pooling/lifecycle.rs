@@ -80,6 +80,11 @@ async fn a_statement_that_is_lost_alone_is_told_and_survived(major: u32) -> Resu
             assert_eq!(client.until(b'Z').await?, "Z");
         }
         assert_eq!(client.query("SELECT 1").answer().await?, "TDCZ");
+        // It is told before it goes, and would be taken for the next.
+        eventually("its backend is gone", async || {
+            Ok(scene.running("pg_sleep").await? == 0)
+        })
+        .await?;
     }
     // What an earlier statement under the same lease has set is lost, too.
     client.query("SET search_path = tenant_a");
