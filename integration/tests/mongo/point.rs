@@ -11,6 +11,8 @@ use super::commands::{begins, commit, goes_on};
 use super::raw::Raw;
 use super::support::{Scene, Wants, code, page};
 
+#[path = "point/groups.rs"]
+mod groups;
 #[path = "point/inserts.rs"]
 mod inserts;
 

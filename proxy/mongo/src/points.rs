@@ -2,8 +2,9 @@
 //! that do so.
 //!
 //! What is known is checked by the statement itself each time, against the extension's catalog: a collection that
-//! was dropped, renamed, sharded or made anew in the meantime gives no row, and the extension is asked again.
+//! was dropped, renamed, sharded, changed or made anew in the meantime gives no row, and the extension is asked again.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,10 @@ use moka::sync::Cache;
 use twinport_core::sql::Made;
 
 use crate::catalogs::Place;
+
+pub(crate) mod group;
+
+use group::Groups;
 
 /// How long it is believed how a collection can be reached.
 const FRESH: Duration = Duration::from_secs(60);
@@ -24,7 +29,7 @@ const COLLECTIONS: u64 = 10_000;
 /// Reads of small tables are left to the extension. Postgres plans a prepared statement once, and of a table of a few
 /// pages it plans to read all, which it would go on doing after the table has grown. Inserts are left to it where it
 /// has a validator to ask, or where the table isn't laid out as we know it.
-pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id, \
+pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id, c.ctid::pg_catalog.text, c.xmin::pg_catalog.text, \
          pg_catalog.pg_relation_size(t.oid) >= 131072, \
          c.validator IS NULL AND t.columns = '{shard_key_value,object_id,document}' \
      FROM documentdb_api_catalog.collections c, LATERAL ( \
@@ -37,7 +42,7 @@ pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id, \
      AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL";
 
 /// What the extension says of an insert of one document.
-const INSERTED: &str = "'\\x18000000106e0001000000016f6b00000000000000f03f00'::pg_catalog.bytea";
+pub(crate) const INSERTED: &[u8] = b"\x18\0\0\0\x10n\0\x01\0\0\0\x01ok\0\0\0\0\0\0\0\xf0\x3f\0";
 
 /// How to reach a collection.
 #[derive(Clone)]
@@ -56,19 +61,34 @@ pub(crate) enum Way {
 
 /// The table of a collection.
 pub(crate) struct Table {
-    collection: i64,
+    version: Version,
     /// Reads a document.
     pub(crate) read: Made,
     /// Inserts a document.
     pub(crate) insert: Made,
     /// Inserts a document, with a record of that.
     pub(crate) recorded: Made,
+    /// Inserts several documents.
+    group: Made,
+    /// Inserts several documents, with a record of each.
+    group_recorded: Made,
+    groups: Groups,
+}
+
+/// Which collection, and its row in the extension's catalog: one that was changed since is another row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) collection: i64,
+    /// The row's `ctid`.
+    pub(crate) place: String,
+    /// The row's `xmin`, as another row may come to lie in the same place.
+    pub(crate) made_by: String,
 }
 
 /// What [`FIND_TABLE`] says of a collection.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Found {
-    pub(crate) collection: i64,
+    pub(crate) version: Version,
     pub(crate) reads: bool,
     pub(crate) inserts: bool,
 }
@@ -119,8 +139,8 @@ impl Points {
             Some(found) => Way::Table {
                 table: match before {
                     // Connections have its statements prepared.
-                    Some(Way::Table { table, .. }) if table.collection == found.collection => table,
-                    _ => Arc::new(Table::new(found.collection)),
+                    Some(Way::Table { table, .. }) if table.version == found.version => table,
+                    _ => Arc::new(Table::new(found.version)),
                 },
                 reads: found.reads,
                 inserts: found.inserts,
@@ -151,14 +171,17 @@ impl Points {
 }
 
 impl Table {
-    fn new(collection: i64) -> Self {
-        // The collection is still what it was.
+    fn new(version: Version) -> Self {
+        // The collection is still what it was. Its row is found by its place, without a look at others.
+        let Version {
+            collection,
+            place,
+            made_by,
+        } = &version;
         let same = format!(
-            "c.collection_id = {collection} AND c.database_name = $2 AND c.collection_name = $3 \
-             AND c.shard_key IS NULL AND c.view_definition IS NULL AND c.options IS NULL"
+            "c.ctid = '{place}' AND c.xmin = '{made_by}' AND c.collection_id = {collection}"
         );
-        // `$1` is the key as the table has it, `$2` the database, `$3` the collection. One row if the collection is
-        // the same, with the document or NULL.
+        // `$1` is the key as the table has it. One row if the collection is the same, with the document or NULL.
         //
         // A range in its order and not an equality, which gives the same document: so that no estimate of Postgres
         // makes it read a table of more than some pages without the index.
@@ -170,24 +193,31 @@ impl Table {
                  ORDER BY d.shard_key_value, d.object_id LIMIT 1) \
              FROM documentdb_api_catalog.collections c WHERE {same}"
         );
-        // `$4` is the document. No row, and nothing done, if the collection isn't the same or there is such a document.
+        // `$2` is the document. No row, and nothing done, if the collection isn't the same or there is such a document.
         let insert = format!(
             "INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document) \
-             SELECT {collection}, $1::documentdb_core.bson, $4::documentdb_core.bson \
-             FROM documentdb_api_catalog.collections c \
-             WHERE {same} AND c.validator IS NULL ON CONFLICT DO NOTHING"
+             SELECT {collection}, $1::documentdb_core.bson, $2::documentdb_core.bson \
+             FROM documentdb_api_catalog.collections c WHERE {same} ON CONFLICT DO NOTHING"
         );
-        // `$5` is the record's number.
+        let mut inserted = "'\\x".to_owned();
+        for byte in INSERTED {
+            let _ = write!(inserted, "{byte:02x}");
+        }
+        inserted.push_str("'::pg_catalog.bytea");
+        // `$3` is the record's number.
         let recorded = format!(
             "WITH d AS ({insert} RETURNING shard_key_value) \
              INSERT INTO twinport.retryable_writes (id, result, success) \
-             SELECT $5, {INSERTED}, true FROM d RETURNING result, success"
+             SELECT $3, {inserted}, true FROM d RETURNING result, success"
         );
         Self {
-            collection,
             read: Made::new(read),
-            insert: Made::new(format!("{insert} RETURNING {INSERTED}, true")),
+            insert: Made::new(format!("{insert} RETURNING {inserted}, true")),
             recorded: Made::new(recorded),
+            group: group::statement(*collection, &same, None),
+            group_recorded: group::statement(*collection, &same, Some(&inserted)),
+            groups: Groups::default(),
+            version,
         }
     }
 }
@@ -206,7 +236,11 @@ mod tests {
 
     fn found(collection: i64) -> Option<Found> {
         Some(Found {
-            collection,
+            version: Version {
+                collection,
+                place: "(0,1)".to_owned(),
+                made_by: "700".to_owned(),
+            },
             reads: true,
             inserts: true,
         })
@@ -248,7 +282,11 @@ mod tests {
         let again = table(points.learn(place(), found(7)));
         assert!(Arc::ptr_eq(&first, &again));
         let other = table(points.learn(place(), found(8)));
-        for made in [&other.read, &other.insert, &other.recorded] {
+        let made = [&other.read, &other.insert, &other.recorded];
+        for made in made
+            .into_iter()
+            .chain([&other.group, &other.group_recorded])
+        {
             assert!(made.text().contains("documents_8 "));
             assert!(!made.text().contains("_7 ") && !made.text().contains("= 7"));
         }

@@ -7,6 +7,7 @@ use twinport_wire::mongo::document::integer;
 use super::point::Straight;
 use super::{Context, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
 use crate::fault::{Fault, known};
+use crate::points::INSERTED;
 use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
 
@@ -71,6 +72,7 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
     };
     let (rows, refused) = match straight {
         Straight::Done(rows) => (rows, None),
+        Straight::Inserted => (inserted(), None),
         Straight::Left => (apply(context, write, &parameters).await?, None),
         Straight::Refused(refused) => (apply(context, write, &parameters).await?, Some(refused)),
     };
@@ -98,6 +100,13 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
         reply = duplicate::explained(context, reply).await?;
     }
     Ok(reply)
+}
+
+/// What a database says of one document that was inserted.
+fn inserted() -> Rows {
+    let mut rows = Rows::default();
+    rows.push([Some(INSERTED), Some(&[1][..])]);
+    rows
 }
 
 /// Whether nothing was written, for want of rights alone.

@@ -9,7 +9,8 @@ use twinport_wire::mongo::{Command, document};
 use super::{Context, Ended, Place as Standing, Request, settle, within_bound_sql};
 use crate::catalogs::Place;
 use crate::fault::Fault;
-use crate::points::{FIND_TABLE, Found, Points, Way};
+use crate::points::group::{self, Insert, Told, Turn};
+use crate::points::{FIND_TABLE, Found, Points, Version, Way};
 use crate::reply::Reply;
 
 mod page;
@@ -37,11 +38,7 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
         return Ok(None);
     };
     let key = key(id);
-    let parameters = [
-        Some(key.as_bytes()),
-        Some(place.database.as_bytes()),
-        Some(place.collection.as_bytes()),
-    ];
+    let parameters = [Some(key.as_bytes())];
     let mut connection = context.lease().await?;
     let run = connection.run_made(&table.read, &parameters);
     let result = within_bound_sql(context.bound(), run).await;
@@ -59,6 +56,8 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
 /// What became of an insert.
 pub(super) enum Straight {
     Done(Rows),
+    /// It was done together with others.
+    Inserted,
     /// Nothing was done: it is for the extension.
     Left,
     /// Nothing was done, and it is for the extension to say why.
@@ -103,26 +102,42 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault>
         return Ok(Straight::Left);
     };
     let key = key(id);
-    let parameters = [
-        Some(key.as_bytes()),
-        Some(place.database.as_bytes()),
-        Some(place.collection.as_bytes()),
-        Some(document),
-    ];
-    let (result, connection) = match context.record_id()? {
+    let record = context.record_id()?;
+    if record.is_some() && !context.session.wing.ledger.is_ready() {
+        return Ok(Straight::Left);
+    }
+    let fits = document.len() <= group::LARGEST && context.bound().is_none();
+    let turn = if fits {
+        let insert = || Insert {
+            key: key.as_bytes().to_vec(),
+            document: document.to_vec(),
+            record: record.clone(),
+        };
+        let identity = context.session.known(request.command.name)?;
+        table.turn(&context.session.wing, identity, insert)
+    } else {
+        Turn::Now(None)
+    };
+    let _seat = match turn {
+        Turn::Now(seat) => seat,
+        Turn::Later(waiter) => match waiter.told().await {
+            Told::Inserted => return Ok(Straight::Inserted),
+            Told::Alone(seat) => seat,
+            Told::Failed(error) => return Err(error.into()),
+        },
+    };
+    let mut connection = context.lease().await?;
+    let result = match &record {
         None => {
-            let mut connection = context.lease().await?;
+            let parameters = [Some(key.as_bytes()), Some(document)];
             let run = connection.run_made(&table.insert, &parameters);
-            (within_bound_sql(context.bound(), run).await, connection)
+            within_bound_sql(context.bound(), run).await
         }
-        Some(_) if !context.session.wing.ledger.is_ready() => return Ok(Straight::Left),
         Some(record) => {
-            let mut connection = context.lease().await?;
-            let [key, database, collection, document] = parameters;
-            let parameters = [key, database, collection, document, Some(&*record)];
+            let parameters = [Some(key.as_bytes()), Some(document), Some(&**record)];
             let ledger = &context.session.wing.ledger;
-            let run = ledger.once_made(&mut connection, &table.recorded, &parameters, &record);
-            (within_bound_sql(context.bound(), run).await, connection)
+            let run = ledger.once_made(&mut connection, &table.recorded, &parameters, record);
+            within_bound_sql(context.bound(), run).await
         }
     };
     let rows = finish(result, connection)?;
@@ -185,11 +200,15 @@ fn finish(
 }
 
 fn found(rows: &Rows) -> Option<Found> {
-    let collection = rows.get(0, 0)?.try_into().ok().map(i64::from_be_bytes)?;
+    let text = |column| std::str::from_utf8(rows.get(0, column)?).ok();
     Some(Found {
-        collection,
-        reads: rows.boolean(0, 1)?,
-        inserts: rows.boolean(0, 2)?,
+        version: Version {
+            collection: rows.get(0, 0)?.try_into().ok().map(i64::from_be_bytes)?,
+            place: text(1)?.to_owned(),
+            made_by: text(2)?.to_owned(),
+        },
+        reads: rows.boolean(0, 3)?,
+        inserts: rows.boolean(0, 4)?,
     })
 }
 
