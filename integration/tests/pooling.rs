@@ -29,6 +29,8 @@ mod raw;
 mod readings;
 #[path = "pooling/reread.rs"]
 mod reread;
+#[path = "pooling/resets.rs"]
+mod resets;
 #[path = "pooling/support.rs"]
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod support;

@@ -187,6 +187,17 @@ impl Overrides {
         Some(sql)
     }
 
+    /// The SQL that sets those of these again that `is_meant`, whatever they are now, and takes no snapshot; empty if
+    /// there are none, `None` if one can't be set so.
+    #[must_use]
+    pub fn set_again(&self, is_meant: impl Fn(&str) -> bool, spelling: Spelling) -> Option<String> {
+        let mut sql = String::new();
+        for (name, value) in self.iter().filter(|(name, _)| is_meant(name)) {
+            spelling.push_set(&mut sql, name, value)?;
+        }
+        Some(sql)
+    }
+
     /// The SQL that sets again what a RESET has taken back to the server's own value, and leaves alone what has been
     /// set since; `None` if there is nothing to set.
     #[must_use]
@@ -399,6 +410,9 @@ mod tests {
         let role = "SELECT pg_catalog.set_config('role', 'low', false) \
                     WHERE pg_catalog.current_setting('role') = 'none'; ";
         assert!(sql.ends_with(role), "{sql}");
+        let set = |name: &str| baseline.set_again(|of| of == name, Spelling::Escapes);
+        assert_eq!(set("a").as_deref(), Some("SET \"a\" TO '1'; "));
+        assert_eq!(set("b").as_deref(), Some(""));
     }
 
     #[test]

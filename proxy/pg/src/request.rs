@@ -11,6 +11,7 @@ use crate::reply::{Expect, Timed};
 use crate::session::{Clock, Refusing, Session, Step};
 
 mod extended;
+mod reset;
 mod simple;
 mod standing;
 
@@ -232,7 +233,7 @@ impl Session {
                     if let Some(held) = &mut self.held
                         && std::mem::take(&mut held.resets)
                     {
-                        self.restore_baseline();
+                        self.restore_behind_batch();
                     }
                 }
             }

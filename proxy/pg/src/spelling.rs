@@ -52,13 +52,86 @@ impl Spelling {
             return;
         }
         sql.push_str("RESET ");
-        for (i, part) in name.split('.').enumerate() {
-            sql.push_str(if i > 0 { ".\"" } else { "\"" });
-            sql.push_str(&part.replace('"', "\"\""));
-            sql.push('"');
-        }
+        push_name(sql, name);
         sql.push_str("; ");
     }
+
+    /// A SET, which takes no snapshot as `set_config` does; `None` if it can't be said so. Of a list of names this is
+    /// the spelling that the server gives it: `a,b` becomes `a, b`.
+    pub(crate) fn push_set(self, sql: &mut String, name: &str, value: &str) -> Option<()> {
+        /// Lists of libraries, whose names are written in another way.
+        const PATHS: [&str; 2] = ["local_preload_libraries", "session_preload_libraries"];
+        /// Each value of such is one name to SET.
+        const LISTS: [&str; 2] = ["search_path", "temp_tablespaces"];
+        let is_list = LISTS.contains(&name);
+        let is_plain = self == Self::Bytes || name.is_ascii();
+        // Which other letters are the small ones of names, the server says.
+        if !is_plain || PATHS.contains(&name) || (is_list && !value.is_ascii()) {
+            return None;
+        }
+        sql.push_str("SET ");
+        push_name(sql, name);
+        sql.push_str(" TO ");
+        if is_list {
+            let names = listed(value);
+            for (i, name) in names.iter().enumerate() {
+                sql.push_str(if i > 0 { ", " } else { "" });
+                self.push_literal(sql, name);
+            }
+            if names.is_empty() {
+                sql.push_str("''");
+            }
+        } else {
+            self.push_literal(sql, value);
+        }
+        sql.push_str("; ");
+        Some(())
+    }
+}
+
+/// The quoted name of a setting.
+fn push_name(sql: &mut String, name: &str) {
+    for (i, part) in name.split('.').enumerate() {
+        sql.push_str(if i > 0 { ".\"" } else { "\"" });
+        sql.push_str(&part.replace('"', "\"\""));
+        sql.push('"');
+    }
+}
+
+/// The names in a list such as `search_path`.
+pub(crate) fn listed(list: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = list.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted_name(quoted)
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            let (name, after) = rest.split_at(end);
+            (name.trim().to_lowercase(), after)
+        };
+        if !name.is_empty() {
+            found.push(name);
+        }
+        rest = after.trim_start().trim_start_matches(',').trim_start();
+    }
+    found
+}
+
+fn quoted_name(text: &str) -> (String, &str) {
+    let mut name = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if c != '"' {
+            name.push(c);
+        } else if text.get(at + 1..).is_some_and(|rest| rest.starts_with('"')) {
+            name.push('"');
+            chars.next();
+        } else {
+            return (name, text.get(at + 1..).unwrap_or_default());
+        }
+    }
+    (name, "")
 }
 
 /// The text of hexadecimal digits; `None` if it isn't UTF-8.
@@ -99,6 +172,44 @@ mod tests {
             "RESET \"app\".\"tenant\"; \
              SELECT pg_catalog.set_config( E'app.\\U000000FC', NULL, false); "
         );
+    }
+
+    #[test]
+    fn settings_are_set_without_a_query() {
+        let set = |name: &str, value: &str| {
+            let mut sql = String::new();
+            let done = Spelling::Escapes.push_set(&mut sql, name, value);
+            done.map(|()| sql)
+        };
+        for (name, value, sql) in [
+            (
+                "app.tenant",
+                "it's, x",
+                "SET \"app\".\"tenant\" TO 'it''s, x'; ",
+            ),
+            (
+                "search_path",
+                "\"$user\",App, \"B,c\"",
+                "SET \"search_path\" TO '$user', 'app', 'B,c'; ",
+            ),
+            ("search_path", "", "SET \"search_path\" TO ''; "),
+            ("datestyle", "ISO, DMY", "SET \"datestyle\" TO 'ISO, DMY'; "),
+        ] {
+            assert_eq!(set(name, value).as_deref(), Some(sql));
+        }
+        assert_eq!(set("search_path", "\u{c4}"), None);
+        assert_eq!(set("app.\u{fc}", "x"), None);
+        assert_eq!(set("local_preload_libraries", "x"), None);
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        assert_eq!(listed("\"$user\", public"), ["$user", "public"]);
+        assert_eq!(
+            listed("App , \"My \"\"One\"\",x\",b"),
+            ["app", "My \"One\",x", "b"]
+        );
+        assert!(listed("").is_empty());
     }
 
     #[test]

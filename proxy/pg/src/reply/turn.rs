@@ -3,7 +3,7 @@
 use twinport_wire::pg::backend::{self, Status};
 use twinport_wire::pg::frame::Frame;
 
-use super::{Expect, Replies};
+use super::{Bound, Expect, Replies};
 
 /// Where the answer to a statement with a time of its own is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,26 @@ impl Replies {
     /// Whether nothing is due.
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
+    }
+
+    /// Whether an open transaction is at one statement, and nothing else is under way.
+    pub fn is_one_in_transaction(&self) -> bool {
+        let run =
+            |expect: &&Expect| matches!(expect, Expect::Execute { .. } | Expect::Query { .. });
+        self.status == Status::Transaction
+            && !self.begun
+            && self.due.ready() == 1
+            && self.due.iter().filter(run).count() == 1
+    }
+
+    /// What was bound last before something is executed.
+    pub fn bound(&self) -> Option<&Bound> {
+        let mut due = self.due.iter().rev();
+        due.find(|expect| matches!(expect, Expect::Execute { .. }))?;
+        due.find_map(|expect| match expect {
+            Expect::Bind(bound) => bound.as_ref(),
+            _ => None,
+        })
     }
 
     /// How many ReadyForQuery are due.

@@ -11,7 +11,8 @@ use twinport_wire::pg::frame::HEADER;
 use twinport_wire::pg::frontend::{Bind, Execute, Parse, Target, build};
 
 use super::Did;
-use super::simple::{REFUSED, takes_back};
+use super::reset::takes_back;
+use super::simple::REFUSED;
 use super::standing::{Unready, result_changed};
 use crate::fault::Fault;
 use crate::handles::Change;
@@ -399,10 +400,6 @@ impl Session {
         if !effects.is_empty() {
             self.note_bound(&bound.statement, effects);
         }
-        let resets = takes_back(&bound.statement.plan.text, bound.statement.plan.effects);
-        if let Some(held) = &mut self.held {
-            held.resets |= resets;
-        }
         Ok((upstream_name, Some(bound)))
     }
 
@@ -433,10 +430,14 @@ impl Session {
     pub(super) fn execute(&mut self, execute: Execute<'_>, bytes: &[u8]) {
         self.pool.stats().statements.add(1);
         self.to_upstream.extend_from_slice(bytes);
-        let plan = self
-            .portals
-            .get(execute.portal)
-            .map(|bound| &bound.statement.plan);
+        let bound = self.portals.get(execute.portal);
+        let plan = bound.map(|bound| &bound.statement.plan);
+        if let Some(bound) = bound
+            && takes_back(&bound.statement.plan.text, bound.statement.plan.effects)
+            && let Some(held) = &mut self.held
+        {
+            held.resets = true;
+        }
         let drops = match plan {
             Some(Plan {
                 local: Some(local), ..

@@ -7,6 +7,7 @@ use twinport_wire::pg::backend::{Status, build as answer};
 use twinport_wire::pg::frontend::build;
 
 use super::Did;
+use super::reset::takes_back;
 use crate::plan::Planned;
 use crate::reply::{Drops, Expect};
 use crate::session::Session;
@@ -38,7 +39,7 @@ impl Session {
                 }
                 self.replies.push(expect);
                 if takes_back(text, effects) {
-                    self.restore_baseline();
+                    self.restore_baseline(text);
                 }
                 return Did::Done;
             }
@@ -119,28 +120,7 @@ impl Session {
             drops,
         });
         if takes_back(&plan.text, plan.effects) {
-            self.restore_baseline();
+            self.restore_baseline(&plan.text);
         }
     }
-
-    /// A RESET goes to what the client asked for at login, which on the connection was set by us: behind the RESET
-    /// it is set again.
-    pub(super) fn restore_baseline(&mut self) {
-        let spelling = self.reported_now().spelling();
-        if let Some(sql) = self.baseline.restore(spelling) {
-            build::query(&mut self.to_upstream, sql.as_bytes());
-            self.replies.push(Expect::Ours);
-        }
-    }
-}
-
-/// Whether a statement may take settings back to the server's own values.
-pub(super) fn takes_back(text: &[u8], effects: Effects) -> bool {
-    if !effects.contains(Effects::SETTINGS) {
-        return false;
-    }
-    let lower = text.to_ascii_lowercase();
-    ["reset", "default", "discard"]
-        .iter()
-        .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
 }
