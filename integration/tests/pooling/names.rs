@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use super::pair::Pair;
 use super::raw::Raw;
-use super::support::Scene;
+use super::support::{Scene, on_both};
 
 /// Two tenants with the same tables; the second's `n` has another type where it says so.
 const TENANTS: &str = "
@@ -119,6 +120,45 @@ async fn a_prepared_include_follows_set_local_in_session_mode() -> Result<()> {
     a.query("COMMIT").answer().await?;
     assert_eq!(tenant(&mut a, "q").await?, "of t2");
     Ok(())
+}
+
+/// Nothing in the statement says that it sets the path.
+async fn a_prepared_include_follows_a_function(major: u32) -> Result<()> {
+    let pair = Pair::on(major).await?;
+    pair.a.batch_execute(TENANTS).await?;
+    pair.a
+        .batch_execute(
+            "CREATE FUNCTION public.moves() RETURNS void LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM set_config('search_path', 't1', true); END $$;
+             CREATE FUNCTION public.steps() RETURNS void LANGUAGE plpgsql AS
+                 $$ BEGIN SET LOCAL search_path = t1; END $$;
+             CREATE TABLE public.fired (i int);
+             CREATE FUNCTION public.fires() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM public.steps(); RETURN NEW; END $$;
+             CREATE TRIGGER fires BEFORE INSERT ON public.fired FOR EACH ROW EXECUTE FUNCTION public.fires()",
+        )
+        .await?;
+    pair.learned().await?;
+    let mut a = pair.scene.raw().await?;
+    a.query("SET search_path = t2").answer().await?;
+    a.parse("q", PAIRS).sync().await?;
+    for sql in [
+        "SELECT public.moves()",
+        "SELECT public.steps()",
+        "INSERT INTO public.fired VALUES (1)",
+    ] {
+        a.query("BEGIN").answer().await?;
+        a.query(sql).answer().await?;
+        assert_eq!(tenant(&mut a, "q").await?, "of t1", "{sql}");
+        a.query("COMMIT").answer().await?;
+        assert_eq!(tenant(&mut a, "q").await?, "of t2", "{sql}");
+    }
+    assert!(pair.scene.pins().is_empty());
+    Ok(())
+}
+
+on_both! {
+    a_prepared_include_follows_a_function,
 }
 
 #[tokio::test]

@@ -147,7 +147,8 @@ async fn settings_of_functions_in_a_pipeline(major: u32) -> Result<()> {
     let pair = Pair::on(major).await?;
     pair.scene.admin.batch_execute(FUNCTIONS).await?;
     pair.learned().await?;
-    for (number, change) in ["SELECT far()", FAR].into_iter().enumerate() {
+    let changes = ["SELECT within()", "SELECT far()", FAR];
+    for (number, change) in changes.into_iter().enumerate() {
         for b_is_first in [true, false] {
             let (mut a, mut b) = (pair.scene.raw().await?, pair.scene.raw().await?);
             for client in [&mut a, &mut b] {
@@ -177,6 +178,8 @@ async fn settings_that_no_server_reports(major: u32) -> Result<()> {
         .batch_execute(
             "CREATE FUNCTION equal() RETURNS void LANGUAGE plpgsql AS
                  $$ BEGIN PERFORM set_config('transform_null_equals', 'on', false); END $$;
+             CREATE FUNCTION equal_within() RETURNS void LANGUAGE plpgsql AS
+                 $$ BEGIN SET LOCAL transform_null_equals = on; END $$;
              CREATE FUNCTION shade() RETURNS void LANGUAGE plpgsql AS
                  $$ BEGIN CREATE TEMP TABLE scratch AS VALUES (1), (2); END $$",
         )
@@ -189,6 +192,12 @@ async fn settings_that_no_server_reports(major: u32) -> Result<()> {
     let (mut a, mut b) = (pair.scene.raw().await?, pair.scene.raw().await?);
     for (change, sql, of_a, of_b) in [
         ("SELECT equal()", "SELECT (1 = NULL) IS NULL", "f", "t"),
+        (
+            "SELECT equal_within()",
+            "SELECT (2 = NULL) IS NULL",
+            "f",
+            "t",
+        ),
         ("SELECT shade()", "SELECT count(*) FROM scratch", "2", "0"),
     ] {
         assert_eq!(prepares(&mut b, "s", sql).await?, of_b, "{change}");

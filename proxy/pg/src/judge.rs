@@ -166,7 +166,9 @@ impl Session {
         let makes = effects.contains(Effects::STATE);
         if (sets && may_change_reading(text)) || (makes && (speaks.temporary || may_shadow(text))) {
             self.note_reading();
-        } else if effects.contains(Effects::OPAQUE) || (sets && speaks.reading) {
+        } else if effects.contains(Effects::OPAQUE)
+            || (sets && speaks.reading && !again::is_plain(text))
+        {
             self.doubt_reading();
         }
         let is_known = learned.is_known();

@@ -27,7 +27,7 @@ const UNREPORTED: [&str; 7] = [
     "xmloption",
 ];
 
-/// What a database's functions and views speak of, those that leave something behind.
+/// What a database's functions and views speak of, those that set or leave something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speaks {
     /// Settings by which literals are read.
@@ -48,11 +48,16 @@ impl Speaks {
 
     /// And of what a text speaks of.
     pub fn add(&mut self, text: &[u8]) {
+        self.add_settings(text);
+        self.temporary |= may_shadow(text);
+    }
+
+    /// And of the settings that a text speaks of.
+    pub fn add_settings(&mut self, text: &[u8]) {
         let lower = text.to_ascii_lowercase();
         let has = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
         self.reading |= may_change_reading(text);
         self.unreported |= UNREPORTED.into_iter().any(has);
-        self.temporary |= may_shadow(text);
     }
 }
 

@@ -124,8 +124,16 @@ fn keyword(word: &str, before: Option<&Token>, after: &[Token], quotes: bool) ->
         "set" => {
             // Not `SET local.name`.
             let named = !matches!(after.get(1), Some(Token::Sign('.' | '=')));
-            let passes = named && after_is(&["local", "transaction", "constraints"]);
-            if_so(starts && !passes)
+            match starts {
+                false => Trace::NONE,
+                true if named && after_is(&["transaction", "constraints"]) => Trace::NONE,
+                // No text means anything else by a custom setting.
+                true if named && after_is(&["local"]) => match after.get(2) {
+                    Some(Token::Sign('.')) => Trace::NONE,
+                    _ => Trace::LOCAL,
+                },
+                true => Trace::SESSION,
+            }
         }
         "listen" | "unlisten" | "reset" | "discard" | "load" | "prepare" | "deallocate" => {
             if_so(starts)
@@ -189,16 +197,20 @@ fn set_config(after: &[Token]) -> Trace {
             [Token::Sign('-'), Token::Sign('-')] | [Token::Sign('/'), Token::Sign('*')]
         )
     });
+    let name_end = arguments
+        .iter()
+        .position(|token| *token == Token::Sign(','));
+    let name = arguments.get(..name_end.unwrap_or(0));
     if let [.., Token::Sign(','), Token::Word(last)] = arguments
         && last == "true"
         && !commented
     {
-        return Trace::NONE;
+        return match name {
+            Some([Token::Text { text, plain: true }]) if text.contains('.') => Trace::NONE,
+            _ => Trace::LOCAL,
+        };
     }
-    let name_end = arguments
-        .iter()
-        .position(|token| *token == Token::Sign(','));
-    match arguments.get(..name_end.unwrap_or(0)) {
+    match name {
         Some([Token::Text { plain: true, .. }]) => Trace::SESSION,
         // 'name', or 'custom.name', each letter for itself.
         Some([Token::Sign('\''), inside @ .., Token::Sign('\'')])
@@ -217,7 +229,7 @@ mod tests {
     use super::*;
 
     fn changes(body: &str) -> bool {
-        Body::read(body, "plpgsql").trace != Trace::NONE
+        Body::read(body, "plpgsql").trace.without(Trace::LOCAL) != Trace::NONE
     }
 
     #[test]
@@ -274,6 +286,29 @@ mod tests {
             "select 'it''s; reset all'",
         ] {
             assert!(!changes(body), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_ends_with_the_transaction_is_told() {
+        for body in [
+            "begin set local search_path = b; end",
+            "begin if a then set local role b; end if; end",
+            "select set_config('search_path', 'b', true)",
+            "select set_config('app.' || $1, 'b', true)",
+            "begin execute 'select 1'; perform set_config(n, v, true); end",
+        ] {
+            assert!(
+                Body::read(body, "plpgsql").trace.contains(Trace::LOCAL),
+                "{body}"
+            );
+        }
+        for body in [
+            "begin set local app.tenant = 'b'; end",
+            "select set_config('app.tenant', $1, true)",
+            "begin set transaction read only; set constraints all deferred; end",
+        ] {
+            assert_eq!(Body::read(body, "plpgsql").trace, Trace::NONE, "{body}");
         }
     }
 

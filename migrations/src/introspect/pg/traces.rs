@@ -28,6 +28,8 @@ impl Trace {
     pub const SCHEMA: Self = Self(1 << 3);
     /// What nobody can be asked about.
     pub const HIDDEN: Self = Self(1 << 4);
+    /// Settings of the server's own that end with the transaction: in it texts may mean something else.
+    pub const LOCAL: Self = Self(1 << 5);
 
     /// Whether all of `other`'s flags are set.
     #[must_use]
@@ -99,6 +101,8 @@ pub struct Traces {
     pub events: Trace,
     /// Texts of what leaves something: names of custom settings are in them.
     pub texts: Vec<String>,
+    /// Texts of what sets something for its transaction, and leaves nothing.
+    pub passing: Vec<String>,
 }
 
 const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
@@ -357,7 +361,11 @@ impl Graph {
         traces.events = found.remove(DDL).unwrap_or_default().any();
         for (name, uses) in found {
             if let Some(node) = self.nodes.get(name) {
-                traces.texts.extend(node.texts.iter().cloned());
+                let texts = match uses.any().without(Trace::LOCAL) {
+                    Trace::NONE => &mut traces.passing,
+                    _ => &mut traces.texts,
+                };
+                texts.extend(node.texts.iter().cloned());
             }
             traces.stateful.insert(name.to_owned(), uses);
         }

@@ -290,6 +290,9 @@ impl Known {
         let mut settings = Vec::new();
         let mut more = Effects::NONE;
         let mut speaks = Speaks::NONE;
+        for text in &traces.passing {
+            speaks.add_settings(text.as_bytes());
+        }
         for text in &traces.texts {
             speaks.add(text.as_bytes());
             let found = custom_names(text.as_bytes());
@@ -305,7 +308,7 @@ impl Known {
             more = Effects::OPAQUE;
         }
         let of = |trace| match effects(trace) {
-            Effects::NONE => Effects::NONE,
+            found if found.without(Effects::LOCAL).is_empty() => found,
             found => found | more,
         };
         let stateful = traces.stateful.into_iter().map(|(name, uses)| {
@@ -366,6 +369,7 @@ fn effects(trace: Trace) -> Effects {
         (Trace::OPAQUE, Effects::OPAQUE),
         (Trace::SCHEMA, Effects::DDL),
         (Trace::HIDDEN, Effects::HIDDEN),
+        (Trace::LOCAL, Effects::LOCAL),
     ];
     let found = flags.into_iter().filter(|(flag, _)| trace.contains(*flag));
     found.fold(Effects::NONE, |all, (_, effects)| all | effects)

@@ -94,7 +94,7 @@ impl Unjudged {
 }
 
 /// Whether a text runs no function and reads no relation, whatever there may be.
-fn is_plain(text: &[u8]) -> bool {
+pub(super) fn is_plain(text: &[u8]) -> bool {
     const VERBS: [&[u8]; 13] = [
         b"abort",
         b"begin",
