@@ -214,6 +214,45 @@ async fn settings_that_no_server_reports(major: u32) -> Result<()> {
     Ok(())
 }
 
+/// What the end of a transaction, or of a part of it, takes back counts at once for what is sent behind it.
+async fn settings_that_are_taken_back_in_a_pipeline(major: u32) -> Result<()> {
+    let scene = Scene::on(major, 1, "").await?;
+    let nulls = "SELECT (1 = NULL) IS NULL";
+    let utc = "SET TIME ZONE 'UTC'";
+    for (set, sql, within, outside) in [
+        ("SET LOCAL TIME ZONE 'Asia/Tokyo'", TIME, TOKYO, UTC),
+        ("SET LOCAL transform_null_equals = on", nulls, "f", "t"),
+    ] {
+        for back in ["ROLLBACK TO s", "ROLLBACK", "COMMIT"] {
+            for turn in ["a batch", "a query", "waits"] {
+                let mut a = scene.raw().await?;
+                a.query(utc).answer().await?;
+                a.query("BEGIN; SAVEPOINT s").answer().await?;
+                a.query(set).answer().await?;
+                // Nobody has prepared it before.
+                let sql = format!("{sql} -- {set} {back} {turn}");
+                assert_eq!(prepares(&mut a, "s", &sql).await?, within, "{sql}");
+                a.taken();
+                if turn == "a batch" {
+                    a.parse("", back).run("");
+                } else {
+                    a.query(back);
+                }
+                if turn == "waits" {
+                    a.answer().await?;
+                }
+                a.parse("t", &sql).run("t").end_batch().send().await?;
+                while a.rows.is_empty() {
+                    a.until(b'Z').await?;
+                }
+                assert_eq!(a.taken(), [outside], "{sql}");
+                a.query("ROLLBACK").answer().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whoever may have changed something, and has not, shares as ever.
 async fn functions_that_set_nothing(major: u32) -> Result<()> {
     let pair = Pair::on(major).await?;
@@ -294,6 +333,7 @@ on_both! {
     tables_made_earlier_in_the_path,
     settings_of_functions,
     settings_of_functions_in_a_pipeline,
+    settings_that_are_taken_back_in_a_pipeline,
     settings_that_no_server_reports,
     functions_that_set_nothing,
     tables_that_are_shadowed,

@@ -216,6 +216,28 @@ impl Session {
         }
     }
 
+    /// Whether statements of this lease may have changed how texts are read.
+    pub(crate) fn reads_otherwise(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.reader.is_some())
+    }
+
+    /// Notes that what has changed how texts are read may be taken back by what is sent now: the end of a transaction, or
+    /// with [`Effects::LOCAL`] of a part of it. Who keeps his connection learns of the first when it is answered: what he
+    /// has set for good is not to have everything prepared again with each.
+    pub(crate) fn note_taken_back(&mut self, effects: Effects) {
+        let keeps = self.session_mode || self.pinned.is_some();
+        if keeps && !effects.contains(Effects::LOCAL) {
+            return;
+        }
+        let in_doubt = self.held.as_ref().is_some_and(|held| held.doubts_reading);
+        if self.reads_otherwise() {
+            self.note_reading();
+        }
+        if let Some(held) = &mut self.held {
+            held.doubts_reading = in_doubt;
+        }
+    }
+
     /// Notes that texts may be read in another way from here on, until the server has said whether they are.
     fn doubt_reading(&mut self) {
         if self.held.as_ref().is_some_and(|held| held.reader.is_none()) {

@@ -111,19 +111,6 @@ impl Plan {
         !self.rewritten && !own_names && self.refusal.is_none()
     }
 
-    /// Whether it may end the transaction, and with it what was set in it.
-    pub fn may_end_transaction(&self) -> bool {
-        let verb = self.text.trim_ascii_start();
-        [
-            "commit", "end", "rollback", "abort", "prepare", "/", "-", ";",
-        ]
-        .iter()
-        .any(|begin| {
-            verb.get(..begin.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(begin.as_bytes()))
-        })
-    }
-
     /// The same for a statement with the JSON written by the server, if that is another one.
     pub fn alone(&self) -> Option<Self> {
         let fold = self.fold.as_ref()?;
@@ -151,6 +138,19 @@ impl Plan {
             names: self.names,
         }
     }
+}
+
+/// Whether a text may end the transaction or a part of it, and with it what was set there.
+pub(crate) fn may_end_transaction(text: &[u8]) -> bool {
+    let verb = text.trim_ascii_start();
+    [
+        "commit", "end", "rollback", "abort", "prepare", "/", "-", ";",
+    ]
+    .iter()
+    .any(|begin| {
+        verb.get(..begin.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(begin.as_bytes()))
+    })
 }
 
 /// One prepared statement.

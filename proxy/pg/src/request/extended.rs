@@ -19,7 +19,7 @@ use crate::handles::Change;
 use crate::plan::Planned;
 use crate::reply::{Bound, Drops, Expect};
 use crate::session::Session;
-use crate::statement::{Local, Plan, Statement, UpstreamName};
+use crate::statement::{Local, Plan, Statement, UpstreamName, may_end_transaction};
 use crate::upstream::PreparedKey;
 
 /// The unnamed statement's name.
@@ -386,15 +386,15 @@ impl Session {
         if bound.statement.is_stale() && bound.described {
             return Err(result_changed());
         }
-        if portal.is_some()
-            && self.names_now.is_some()
-            && bound.statement.plan.may_end_transaction()
-        {
-            self.names_now = None;
-        }
         // To describe a statement runs none of it.
         if portal.is_none() {
             return Ok((upstream_name, Some(bound)));
+        }
+        if (self.names_now.is_some() || self.reads_otherwise())
+            && may_end_transaction(&bound.statement.plan.text)
+        {
+            self.names_now = None;
+            self.note_taken_back(bound.statement.plan.effects);
         }
         let effects = self.effects_of(&bound.statement);
         if !effects.is_empty() {

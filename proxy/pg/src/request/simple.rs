@@ -11,7 +11,7 @@ use super::reset::takes_back;
 use crate::plan::Planned;
 use crate::reply::{Drops, Expect};
 use crate::session::Session;
-use crate::statement::Plan;
+use crate::statement::{Plan, may_end_transaction};
 
 /// A text that no server accepts: it makes the server fail where we refuse, so that a pipeline, a transaction
 /// and the status all behave as after any other error. The client gets our error instead of the server's.
@@ -26,6 +26,11 @@ impl Session {
         }
         let plan = match self.plan(text, &[]) {
             Planned::AsIs(effects) => {
+                if self.reads_otherwise()
+                    && (effects.contains(Effects::SEVERAL) || may_end_transaction(text))
+                {
+                    self.note_taken_back(effects);
+                }
                 if !effects.is_empty() {
                     self.note_effects(effects);
                     self.note_names(text, effects);
