@@ -39,7 +39,7 @@ impl Front {
             [users.app]
             password = "app-secret"
             [admin]
-            http = "off"
+            http = "127.0.0.1:0"
             [mongo]
             listen = ["127.0.0.1:0"]
             upstream = "{url}"

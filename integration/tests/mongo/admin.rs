@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
-use twinport_integration::eventually;
-use twinport_integration::{PASSWORD, USER};
+use twinport_integration::mongo::Front;
+use twinport_integration::{PASSWORD, USER, eventually};
 use twinport_wire::mongo::bson::rawdoc;
 
 use super::commands::begins;
+use super::raw::Raw;
 use super::support::{Scene, Wants};
 
 type Row = BTreeMap<String, Option<String>>;
@@ -163,6 +166,51 @@ async fn clients_cursors_and_transactions_are_shown() -> Result<()> {
         bail!("not one pool: {pools:?}");
     };
     assert_eq!(cell(pool, "cl_idle"), "2", "{pool:?}");
+    scene.stop().await;
+    Ok(())
+}
+
+/// A sample of `/metrics`, by its name and labels.
+async fn metric(front: &Front, sample: &str) -> Result<f64> {
+    let address = front.running.admin.context("no HTTP port")?;
+    let mut stream = TcpStream::connect(address).await?;
+    let request = b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    Ok(value
+        .with_context(|| format!("{sample} is not in:\n{text}"))?
+        .parse()?)
+}
+
+#[tokio::test]
+async fn metrics_tell_of_what_is_forwarded() -> Result<()> {
+    let scene = Scene::new().await?;
+    let url = format!("mongodb://{USER}:{PASSWORD}@127.0.0.1:{}/", scene.port);
+    let front = Front::forwarding(&url, "").await?;
+    let mut client = Raw::connect(front.port).await?;
+    client.run(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
+    let before = metric(&front, "twinport_mongo_commands_total").await?;
+    assert_eq!(metric(&front, "twinport_mongo_rewrites_total").await?, 0.0);
+    client.run(&rawdoc! { "ping": 1, "$db": "admin" }).await?;
+    let upsert = rawdoc! { "insert": "people", "documents": [{ "_id": 1, "email": "a@b" }],
+    "comment": "@upsert(_id)", "$db": "test" };
+    client.run(&upsert).await?;
+    let commands = metric(&front, "twinport_mongo_commands_total").await?;
+    assert_eq!(commands - before, 2.0);
+    assert_eq!(metric(&front, "twinport_mongo_rewrites_total").await?, 1.0);
+    let labels = format!("server=\"127.0.0.1:{}\",user=\"{USER}\"", scene.port);
+    let pool = |what: &str| format!("twinport_mongo_pool_{what}{{{labels}}}");
+    let idle = format!("twinport_mongo_pool_servers{{{labels},state=\"idle\"}}");
+    ensure!(metric(&front, &idle).await? >= 1.0);
+    ensure!(metric(&front, &pool("opened_total")).await? >= 1.0);
+    ensure!(metric(&front, &pool("size")).await? >= 1.0);
+    for what in ["waits_total", "wait_seconds_total", "longest_wait_seconds"] {
+        ensure!(metric(&front, &pool(what)).await? >= 0.0);
+    }
+    front.stop().await;
     scene.stop().await;
     Ok(())
 }

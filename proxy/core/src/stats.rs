@@ -61,6 +61,15 @@ pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// What clients have asked of a port whose requests no pool counts.
+#[derive(Debug, Default)]
+pub struct RequestStats {
+    /// Commands of clients that are logged in or may run without that.
+    pub commands: Counter,
+    /// Commands that a directive rewrote.
+    pub rewrites: Counter,
+}
+
 /// What the whole server has done.
 #[derive(Debug, Default)]
 pub struct ServerStats {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clients::Clients;
 use crate::pool::Census;
+use crate::stats::PoolStats;
 
 /// A wing as the admin console sees it.
 pub trait View: Send + Sync + 'static {
@@ -35,6 +36,8 @@ pub struct Pool {
     pub size: usize,
     /// How many there are.
     pub census: Census,
+    /// What they have done.
+    pub stats: Arc<PoolStats>,
 }
 
 /// A cursor that outlives the command that opened it.

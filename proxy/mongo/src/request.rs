@@ -255,9 +255,11 @@ impl Session {
 
     async fn directed(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
         let rewritten = plan::directives(self, request).await?;
+        self.wing.asked.commands.add(1);
         let Some(rewritten) = rewritten else {
             return self.execute(entry, request).await;
         };
+        self.wing.asked.rewrites.add(1);
         let entry = self.entry(rewritten.name())?;
         let changed = Request {
             database: request.database,

@@ -10,7 +10,7 @@ use twinport_config::{ClientTls, Mongo, MongoUpstream, Settings, TlsMode};
 use twinport_core::clients::Clients;
 use twinport_core::drain::Drain;
 use twinport_core::sql::Gateway;
-use twinport_core::stats::ServerStats;
+use twinport_core::stats::{RequestStats, ServerStats};
 use twinport_core::stream::Stream;
 use twinport_core::tls::{ClientAuth, ServerFiles, ServerTls, TlsError};
 use twinport_core::view::{self, View};
@@ -46,6 +46,7 @@ pub struct Wing {
     pub(crate) points: Points,
     pub(crate) fail_points: FailPoints,
     pub(crate) stats: Arc<ServerStats>,
+    pub(crate) asked: RequestStats,
     pub(crate) drain: Drain,
     /// What tells this process from another to clients behind a balancer.
     pub(crate) service: ObjectId,
@@ -112,6 +113,7 @@ impl Wing {
             points: Points::default(),
             fail_points: FailPoints::default(),
             stats: Arc::default(),
+            asked: RequestStats::default(),
             drain,
             service: ObjectId::new(),
             connections: AtomicI32::new(0),
@@ -147,6 +149,11 @@ impl Wing {
     /// Counters of the whole wing.
     pub fn stats(&self) -> &Arc<ServerStats> {
         &self.stats
+    }
+
+    /// Counters of what clients ask.
+    pub fn asked(&self) -> &RequestStats {
+        &self.asked
     }
 
     /// How many cursors are open.

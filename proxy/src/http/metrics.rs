@@ -265,7 +265,9 @@ mod tests {
 
     #[test]
     fn names_follow_the_conventions() {
-        let counters = COUNTERS.iter().chain(&TIMES).map(|(name, ..)| *name);
+        let pools = COUNTERS.iter().chain(&TIMES).chain(&mongo::POOLS);
+        let asked = mongo::REQUESTS.iter().map(|(name, ..)| *name);
+        let counters = pools.map(|(name, ..)| *name).chain(asked);
         let server = SERVER.iter().chain(&mongo::COUNTERS);
         for name in counters.chain(server.map(|(name, ..)| *name)) {
             assert!(

@@ -158,6 +158,7 @@ impl Server {
                 user: pool.connector().user().to_owned(),
                 size: pool.settings().size,
                 census,
+                stats: Arc::clone(&pool.connector().stats),
             })
         });
         shown.into_iter().flatten()

@@ -231,6 +231,7 @@ mod tests {
                 waiting: 7,
                 longest_wait: Duration::from_millis(1500),
             },
+            stats: std::sync::Arc::default(),
         };
         let row = other_row(&pool);
         let cell = |name: &str| {
