@@ -31,6 +31,8 @@ mod late;
 mod point;
 #[path = "mongo/raw.rs"]
 mod raw;
+#[path = "mongo/records.rs"]
+mod records;
 #[path = "mongo/retries.rs"]
 mod retries;
 #[path = "mongo/scripted.rs"]

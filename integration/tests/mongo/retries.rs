@@ -12,7 +12,7 @@ use twinport_wire::mongo::bson::rawdoc;
 use super::commands::{begins, commit};
 use super::cutter::{Cutter, Loses};
 use super::raw::Raw;
-use super::support::{OWN_ROLES, Scene, Wants, code, labels, page, session};
+use super::support::{Scene, Wants, code, labels, page, session};
 
 /// What only commands have that may be sent again.
 const NUMBERED: &[u8] = b"\x12txnNumber\0";
@@ -184,45 +184,6 @@ async fn sent_again_while_the_first_still_runs() -> Result<()> {
     Ok(())
 }
 
-/// Two users, who work by their own roles: one of them may make the table of records, both may use it.
-async fn for_two() -> Result<Scene> {
-    let scene = Scene::with(OWN_ROLES).await?;
-    scene.fill("c", 2).await?;
-    let grant = format!("GRANT CREATE ON DATABASE postgres TO {USER}");
-    scene.admin.batch_execute(&grant).await?;
-    Ok(scene)
-}
-
-#[tokio::test]
-async fn every_user_has_records_of_its_own() -> Result<()> {
-    let scene = for_two().await?;
-    let add = |id: i32| {
-        rawdoc! {
-            "update": "c",
-            "updates": [
-                { "q": { "_id": id }, "u": { "$inc": { "v": 100 } } },
-                { "q": { "_id": id }, "u": { "$inc": { "v": 1000 } } },
-            ],
-            "lsid": session(1), "txnNumber": 1_i64, "$db": "test",
-        }
-    };
-    for (id, mut client) in [(0, scene.client().await?), (1, scene.other().await?)] {
-        for _ in 0..3 {
-            let answer = client.run(&add(id)).await?;
-            assert_eq!(answer.get_i32("nModified")?, 2, "{answer:?}");
-        }
-    }
-    let find = rawdoc! { "find": "c", "sort": { "_id": 1 }, "$db": "test" };
-    let found = scene.client().await?.run(&find).await?;
-    let found: Vec<_> = page(&found)?
-        .iter()
-        .filter_map(|each| each.get_i32("v").ok())
-        .collect();
-    assert_eq!(found, [1100, 1101]);
-    scene.stop().await;
-    Ok(())
-}
-
 /// A transaction that adds 1 to the only document, up to its commit.
 async fn add_one(scene: &Scene) -> Result<(Raw, RawDocumentBuf)> {
     scene.fill("c", 1).await?;
@@ -279,52 +240,6 @@ async fn a_commit_that_never_arrived_is_known_when_asked_again() -> Result<()> {
         assert_eq!(labels(&known), ["TransientTransactionError"]);
     }
     assert_eq!(only(&mut client).await?, Some(0));
-    scene.stop().await;
-    Ok(())
-}
-
-#[tokio::test]
-async fn nobody_reads_anothers_records_and_old_ones_go() -> Result<()> {
-    let scene = for_two().await?;
-    let write = |number: i64| {
-        rawdoc! {
-            "insert": "c", "documents": [{}], "lsid": session(1), "txnNumber": number,
-            "$db": "test",
-        }
-    };
-    // Whoever writes first owns the table.
-    scene.client().await?.run(&write(1)).await?;
-    scene.other().await?.run(&write(1)).await?;
-    let mut owner = tokio_postgres::Config::new();
-    owner
-        .host("127.0.0.1")
-        .port(scene.world.server.port())
-        .user(USER)
-        .password(PASSWORD)
-        .dbname("postgres");
-    let (owner, connection) = owner.connect(tokio_postgres::NoTls).await?;
-    tokio::spawn(connection);
-    let seen = "SELECT count(*) FROM twinport.retryable_writes WHERE owner <> current_user";
-    let count: i64 = owner.query_one(seen, &[]).await?.get(0);
-    assert_eq!(count, 0, "the owner of the table sees others' records");
-    // Each user's old records go with what it writes itself.
-    scene
-        .admin
-        .batch_execute(
-            "INSERT INTO twinport.retryable_writes (owner, id, result, success, written)
-             SELECT DISTINCT owner, 'old'::bytea, ''::bytea, true, now() - interval '1 hour'
-             FROM twinport.retryable_writes",
-        )
-        .await?;
-    let Scene { running, world, .. } = scene;
-    running.finish(std::time::Duration::from_secs(1)).await;
-    let scene = Scene::before(world, OWN_ROLES).await?;
-    for mut client in [scene.client().await?, scene.other().await?] {
-        client.run(&write(2)).await?;
-    }
-    let old = "SELECT count(*) FROM twinport.retryable_writes WHERE id = 'old'::bytea";
-    let count: i64 = scene.admin.query_one(old, &[]).await?.get(0);
-    assert_eq!(count, 0);
     scene.stop().await;
     Ok(())
 }

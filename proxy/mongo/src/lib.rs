@@ -16,6 +16,7 @@ pub mod handshake;
 mod login;
 mod plan;
 mod points;
+mod record;
 mod reply;
 mod request;
 pub mod session;

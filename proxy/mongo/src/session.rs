@@ -292,7 +292,8 @@ impl Session {
     /// As [`Session::lease`], for a transaction.
     pub(crate) async fn lease_prepared(&self, command: &str) -> Result<Box<dyn Connection>, Fault> {
         let mut connection = self.lease(command).await?;
-        self.wing.ledger.prepare(&mut connection).await;
+        let user = &self.known(command)?.user;
+        self.wing.ledger.prepare(&mut connection, user).await;
         Ok(connection)
     }
 

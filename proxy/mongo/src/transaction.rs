@@ -5,10 +5,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use twinport_core::sql::Connection;
@@ -16,17 +14,20 @@ use twinport_core::view;
 use twinport_wire::mongo::Command;
 
 use crate::fault::{Fault, TRANSIENT_TRANSACTION, known};
+use crate::record::{Attempt, Record};
 use crate::reply::Reply;
-use crate::upstream::{Ledger, record_id};
+use crate::upstream::Ledger;
 
 pub(crate) mod recovery;
 mod refused;
 mod slot;
+mod writes;
 
 use recovery::Question;
 pub(crate) use refused::{none, too_many};
 use refused::{too_old, unknown, used};
 use slot::{Phase, Slot, State};
+use writes::{Latest, Writes};
 
 /// A write conflict shows at once, and not when the other transaction ends.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '20ms'";
@@ -44,23 +45,10 @@ const MOST: usize = 100_000;
 pub(crate) type Owner = (Arc<str>, [u8; 16]);
 
 /// All transactions that are open, or have just ended.
+#[derive(Default)]
 pub(crate) struct Transactions {
     slots: Mutex<HashMap<Owner, Arc<Slot>>>,
-    /// The number of the latest write of a session that may be sent again: of writes and transactions, only the
-    /// latest goes on.
-    writes: Cache<Owner, Arc<AtomicI64>>,
-}
-
-impl Default for Transactions {
-    fn default() -> Self {
-        Self {
-            slots: Mutex::default(),
-            writes: Cache::builder()
-                .max_capacity(MOST as u64)
-                .time_to_idle(REMEMBERED)
-                .build(),
-        }
-    }
+    writes: Writes,
 }
 
 /// A transaction while a command runs in it.
@@ -85,34 +73,28 @@ impl Transactions {
         Ok(Arc::clone(slot))
     }
 
-    /// Notes the number of a write outside of transactions that may be sent again.
-    pub(crate) fn write(&self, owner: &Owner, number: i64) -> Result<(), Fault> {
+    /// Notes a write outside of transactions that may be sent again.
+    pub(crate) fn write(&self, owner: &Owner, number: i64) -> Result<Attempt, Fault> {
         let slot = self.slots.lock().get(owner).cloned();
         // For those who don't wait for the transaction.
-        let begun = slot
-            .as_ref()
-            .map(|slot| slot.newest.load(Ordering::Relaxed));
-        let latest = self.writes.get(owner);
-        let written = latest.as_ref().map(|latest| latest.load(Ordering::Relaxed));
-        let newest = begun.into_iter().chain(written).max();
-        match newest {
-            Some(newest) if number < newest => return Err(too_old(number, newest)),
-            Some(newest) if number == newest && written != Some(number) => {
+        let begun = slot.as_ref().map_or(i64::MIN, |slot| slot.newest());
+        let latest = self.writes.of(owner);
+        let mut latest = latest.lock();
+        let newest = begun.max(latest.number);
+        if number < newest {
+            return Err(too_old(number, newest));
+        }
+        if number != latest.number {
+            if number == begun {
                 return Err(used(number));
             }
-            _ => {}
-        }
-        if let Some(slot) = slot.filter(|_| written != Some(number)) {
-            slot.overtake(number);
-        }
-        match latest {
-            Some(latest) => drop(latest.fetch_max(number, Ordering::Relaxed)),
-            None => {
-                let latest = Arc::new(AtomicI64::new(number));
-                self.writes.insert(owner.clone(), latest);
+            if let Some(slot) = slot {
+                slot.overtake(number);
             }
+            *latest = Latest::of(number);
         }
-        Ok(())
+        let record = Record::of(owner, number);
+        Ok(Attempt::of(record, Arc::clone(&latest.recording)))
     }
 
     /// The slot and the state of a session that has begun a transaction.
@@ -137,11 +119,12 @@ impl Transactions {
         if number < guard.number {
             return Err(too_old(number, guard.number));
         }
-        let latest = self.writes.get(owner);
-        match latest.map(|latest| latest.load(Ordering::Relaxed)) {
-            Some(written) if number < written => return Err(too_old(number, written)),
-            Some(written) if number == written => return Err(used(number)),
-            _ => {}
+        let written = self.writes.number(owner);
+        if number < written {
+            return Err(too_old(number, written));
+        }
+        if number == written {
+            return Err(used(number));
         }
         if number == guard.number {
             return Err(Fault::new(
@@ -165,7 +148,7 @@ impl Transactions {
         guard.number = number;
         guard.client = client;
         guard.id = None;
-        slot.newest.store(number, Ordering::Relaxed);
+        slot.begin(number);
         Ok(Within {
             slot,
             guard,
@@ -222,12 +205,12 @@ impl Transactions {
             guard.number = number;
             guard.id = token;
             guard.phase = Phase::Unknown { noted: false };
-            slot.newest.store(number, Ordering::Relaxed);
+            slot.begin(number);
         }
         if number != guard.number {
             return Err(none(number));
         }
-        let record = record_id(owner, number);
+        let record = Record::of(owner, number);
         match std::mem::replace(&mut guard.phase, Phase::Aborted) {
             Phase::Open(connection) => guard.commit(connection, ledger, &record).await,
             Phase::Committed => {
@@ -349,7 +332,7 @@ impl Transactions {
                     ),
                     _ => return None,
                 },
-                Err(_) => (slot.newest.load(Ordering::Relaxed), None, None),
+                Err(_) => (slot.newest(), None, None),
             };
             Some(view::Transaction {
                 user: user.to_string(),

@@ -1,16 +1,18 @@
 //! The database behind the port: which of DocumentDB's functions does what, and how writes are applied once.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use twinport_core::sql::{Connection, Identity, Made, Rows, SqlError};
 
 use crate::forward;
 use crate::handles::{Cursor, Standing};
-use crate::transaction::Owner;
+use crate::record::{Attempt, Record, Recorder};
 use crate::wing::Wing;
+
+mod users;
+
+use users::Users;
 
 /// What is in force on every connection: cursors that need no connection of their own between two batches, and
 /// no notices.
@@ -25,7 +27,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
 pub(crate) struct Write {
     /// The write alone.
     pub(crate) plain: &'static str,
-    /// With a record of what it did, by the `id` that is the last parameter: whoever sends it again gets that.
+    /// With a record of what it did, by the record's `id`, the last parameter: whoever sends it again gets that.
     recorded: &'static str,
     /// With the extension's own record, which covers a command of one write, sent again once.
     numbered: &'static str,
@@ -142,11 +144,9 @@ const BIND_OWNER: &str = "SET LOCAL lock_timeout = '1s'; \
 const SWEEP_RECORDS: &str = "DELETE FROM twinport.retryable_writes \
      WHERE owner = current_user AND written < now() - interval '30 minutes'";
 
-/// How long a user's old records stay.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
-
-/// Users of whom it is remembered when they were swept after.
-const SWEPT: usize = 10_000;
+/// Fails if the user may not read and write records.
+const TRY_RECORDS: &str = "INSERT INTO twinport.retryable_writes (id, result, success) \
+     SELECT id, result, success FROM twinport.retryable_writes WHERE false";
 
 /// A transaction that has written nothing needs no note.
 const NOTE: &str = "INSERT INTO twinport.retryable_writes (id, result, success) \
@@ -156,109 +156,131 @@ const NOTE: &str = "INSERT INTO twinport.retryable_writes (id, result, success) 
 const NOTE_IN_ITS_PLACE: &str = "INSERT INTO twinport.retryable_writes (id, result, success) \
      VALUES ($1, '', true)";
 
-/// How long a user who may not make the table of records is not asked to again.
-const REFUSED: Duration = Duration::from_secs(10);
-
 /// The record of writes that may be sent again, and of transactions whose commit may be.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// When each user's records were last looked after.
-    swept: Mutex<HashMap<Vec<u8>, Instant>>,
+    users: Users,
     told: AtomicBool,
-    /// The table is there.
-    ready: AtomicBool,
-    refused: Mutex<Option<Instant>>,
 }
 
 impl Ledger {
-    /// Runs a write with its record; the `id` is the statement's last parameter.
+    /// Runs a write with its record.
     pub(crate) async fn once(
         &self,
         connection: &mut Box<dyn Connection>,
         write: Write,
         parameters: &[Option<&[u8]>],
-        id: &[u8],
+        attempt: &Attempt,
     ) -> Result<Rows, SqlError> {
-        if self.is_refused() {
-            return connection.run(write.numbered, parameters).await;
+        let record = &attempt.record;
+        let parameters = &[parameters, &[Some(&record.id)]].concat();
+        let mut recorder = match self.users.is_refused(&record.user) {
+            true => Recorder::Extension,
+            false => Recorder::Table,
+        };
+        let mut made = false;
+        loop {
+            if attempt.recorder(recorder) == Recorder::Extension {
+                return connection.run(write.numbered, parameters).await;
+            }
+            let result = connection.run(write.recorded, parameters).await;
+            if !is_missing(&result) {
+                return self.settle(connection, result, record).await;
+            }
+            if !attempt.withdraw() {
+                return recorded_before(connection, record, result).await;
+            }
+            if made {
+                self.refuse(&record.user);
+                recorder = Recorder::Extension;
+            } else {
+                // Two may make it at a time, and one of them fails: what counts is the second try.
+                drop(connection.command(MAKE_RECORDS).await);
+                made = true;
+            }
         }
-        let mut result = connection.run(write.recorded, parameters).await;
-        if is_missing(&result) {
-            // Two may make it at a time, and one of them fails: what counts is the second try.
-            drop(connection.command(MAKE_RECORDS).await);
-            result = connection.run(write.recorded, parameters).await;
-        }
-        if is_missing(&result) {
-            self.refuse();
-            return connection.run(write.numbered, parameters).await;
-        }
+    }
+
+    /// What became of a write that the table has taken a record of, or had one.
+    async fn settle(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        result: Result<Rows, SqlError>,
+        record: &Record,
+    ) -> Result<Rows, SqlError> {
         if is_recorded(&result) {
-            return connection.run(RECORDED, &[Some(id)]).await;
+            return connection.run(RECORDED, &[Some(&record.id)]).await;
         }
         if result.is_ok() {
-            if !self.ready.swap(true, Ordering::Relaxed) {
-                drop(connection.command(BIND_OWNER).await);
-            }
-            self.sweep(connection, id).await;
+            self.open(connection, &record.user).await;
+            self.sweep(connection, record).await;
         }
         result
     }
 
-    /// Whether the table of records is known to be there.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) && !self.is_refused()
+    /// Whether a write is recorded in the table, which is known to be there.
+    pub(crate) fn has_table(&self, attempt: &Attempt) -> bool {
+        self.users.has_table(&attempt.record.user)
+            && attempt.recorder(Recorder::Table) == Recorder::Table
     }
 
-    /// As [`Ledger::once`], by a statement that records what it did; no row, and no record, if it did nothing.
+    /// As [`Ledger::once`], by a statement that records what it did; no row, and no record, if it did nothing. The
+    /// record's `id` is the last parameter.
     pub(crate) async fn once_made(
         &self,
         connection: &mut Box<dyn Connection>,
         write: &Made,
         parameters: &[Option<&[u8]>],
-        id: &[u8],
+        record: &Record,
     ) -> Result<Rows, SqlError> {
         let result = connection.run_made(write, parameters).await;
         if is_recorded(&result) {
-            return connection.run(RECORDED, &[Some(id)]).await;
+            return connection.run(RECORDED, &[Some(&record.id)]).await;
         }
         if result.as_ref().is_ok_and(|rows| !rows.is_empty()) {
-            self.sweep(connection, id).await;
+            self.sweep(connection, record).await;
         }
         result
     }
 
     /// Makes the table, if it can be made: inside a transaction it would be too late. Whether it is there.
-    pub(crate) async fn prepare(&self, connection: &mut Box<dyn Connection>) -> bool {
-        if self.ready.load(Ordering::Relaxed) {
+    pub(crate) async fn prepare(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        user: &Arc<str>,
+    ) -> bool {
+        if self.users.has_table(user) {
             return true;
         }
-        if self.is_refused() {
+        if self.users.is_refused(user) {
             return false;
         }
-        let mut there = connection.run(RECORDED, &[Some(&[])]).await;
-        if is_missing(&there) {
+        let mut tried = connection.run(TRY_RECORDS, &[]).await;
+        if is_missing(&tried) {
             drop(connection.command(MAKE_RECORDS).await);
-            there = connection.run(RECORDED, &[Some(&[])]).await;
+            tried = connection.run(TRY_RECORDS, &[]).await;
         }
-        if is_missing(&there) {
-            self.refuse();
+        if is_missing(&tried) {
+            self.refuse(user);
         }
-        self.ready.store(there.is_ok(), Ordering::Relaxed);
-        there.is_ok()
+        if tried.is_ok() {
+            self.open(connection, user).await;
+        }
+        tried.is_ok()
     }
 
     /// Notes in a transaction that it is about to be committed; `false` if there is no place for that.
     pub(crate) async fn note(
         &self,
         connection: &mut Box<dyn Connection>,
-        id: &[u8],
+        record: &Record,
     ) -> Result<bool, SqlError> {
-        if !self.ready.load(Ordering::Relaxed) {
+        if !self.users.has_table(&record.user) {
             return Ok(false);
         }
-        let noted = connection.run(NOTE, &[Some(id)]).await;
+        let noted = connection.run(NOTE, &[Some(&record.id)]).await;
         if is_missing(&noted) {
-            self.ready.store(false, Ordering::Relaxed);
+            self.users.forget(&record.user);
         }
         noted?;
         Ok(true)
@@ -268,12 +290,12 @@ impl Ledger {
     pub(crate) async fn was_committed(
         &self,
         connection: &mut Box<dyn Connection>,
-        id: &[u8],
+        record: &Record,
     ) -> Result<bool, SqlError> {
         connection
             .command("BEGIN; SET LOCAL lock_timeout = '5s'")
             .await?;
-        let noted = connection.run(NOTE_IN_ITS_PLACE, &[Some(id)]).await;
+        let noted = connection.run(NOTE_IN_ITS_PLACE, &[Some(&record.id)]).await;
         connection.command("ROLLBACK").await?;
         if is_recorded(&noted) {
             return Ok(true);
@@ -282,39 +304,24 @@ impl Ledger {
     }
 
     /// Throws old records of the user away that has just made this one, once in a while.
-    pub(crate) async fn sweep(&self, connection: &mut Box<dyn Connection>, id: &[u8]) {
-        let user = id.split(|&byte| byte == 0).next().unwrap_or_default();
-        let due = {
-            let mut swept = self.swept.lock();
-            match swept.get_mut(user) {
-                Some(last) if last.elapsed() < SWEEP_EVERY => false,
-                Some(last) => {
-                    *last = Instant::now();
-                    true
-                }
-                None => {
-                    if swept.len() >= SWEPT {
-                        swept.clear();
-                    }
-                    swept.insert(user.to_vec(), Instant::now());
-                    true
-                }
-            }
-        };
-        if due {
+    pub(crate) async fn sweep(&self, connection: &mut Box<dyn Connection>, record: &Record) {
+        if self.users.is_due(&record.user) {
             drop(connection.command(SWEEP_RECORDS).await);
         }
     }
 
-    fn is_refused(&self) -> bool {
-        let refused = *self.refused.lock();
-        refused.is_some_and(|since| since.elapsed() < REFUSED)
+    /// Notes that a user has the table, which may be its own.
+    async fn open(&self, connection: &mut Box<dyn Connection>, user: &Arc<str>) {
+        if self.users.open(user) {
+            drop(connection.command(BIND_OWNER).await);
+        }
     }
 
-    fn refuse(&self) {
-        *self.refused.lock() = Some(Instant::now());
+    fn refuse(&self, user: &Arc<str>) {
+        self.users.refuse(user);
         if !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
+                %user,
                 "retried writes of several documents may be applied twice, and a commit whose answer was lost \
                  stays unknown: the database user may not make the table twinport.retryable_writes; GRANT CREATE \
                  ON DATABASE … TO it, or write once as a user who may"
@@ -323,14 +330,36 @@ impl Ledger {
     }
 }
 
-/// What a session's write or transaction of this number is recorded under.
-pub(crate) fn record_id((user, session): &Owner, number: i64) -> Vec<u8> {
-    let mut id = Vec::with_capacity(user.len() + 25);
-    id.extend_from_slice(user.as_bytes());
-    id.push(0);
-    id.extend_from_slice(session);
-    id.extend_from_slice(&number.to_be_bytes());
-    id
+/// What a write did that was sent before to be recorded in the table, where that can't be done any more.
+///
+/// # Errors
+/// When the record is not to be read, or not there (yet): what was sent before may have been applied, or still be.
+async fn recorded_before(
+    connection: &mut Box<dyn Connection>,
+    record: &Record,
+    refused: Result<Rows, SqlError>,
+) -> Result<Rows, SqlError> {
+    if let Ok(rows) = connection.run(RECORDED, &[Some(&record.id)]).await
+        && !rows.is_empty()
+    {
+        return Ok(rows);
+    }
+    refused.map_err(|error| match error {
+        SqlError::Server {
+            code,
+            message,
+            detail,
+            fatal,
+        } => SqlError::Server {
+            code,
+            message: format!(
+                "the write was sent before, and nobody can say whether it was applied: {message}"
+            ),
+            detail,
+            fatal,
+        },
+        other => other,
+    })
 }
 
 /// Whether the table of records isn't there, or is not open to this user.
@@ -357,7 +386,7 @@ impl Wing {
     }
 
     /// Closes cursors that nobody wants any more, in a task of its own.
-    pub(crate) fn dismiss(self: &std::sync::Arc<Self>, cursors: impl IntoIterator<Item = Cursor>) {
+    pub(crate) fn dismiss(self: &Arc<Self>, cursors: impl IntoIterator<Item = Cursor>) {
         for cursor in cursors {
             if !cursor.is_kept() || cursor.transaction.is_some() {
                 continue;
@@ -366,7 +395,7 @@ impl Wing {
                 forward::dismiss(self, &cursor.namespace, remote);
                 continue;
             }
-            let wing = std::sync::Arc::clone(self);
+            let wing = Arc::clone(self);
             tokio::spawn(async move {
                 let id = cursor.id.to_be_bytes();
                 let deleted = async {

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use twinport_core::sql::{Identity, Made, Rows, SqlError};
 
 use super::Table;
+use crate::record::Record;
 use crate::wing::Wing;
 
 /// Inserts into a collection that go at once, each by itself, before others wait for them.
@@ -43,7 +44,7 @@ pub(crate) struct Insert {
     pub(crate) key: Vec<u8>,
     pub(crate) document: Vec<u8>,
     /// What it is recorded under, if it is.
-    pub(crate) record: Option<Vec<u8>>,
+    pub(crate) record: Option<Record>,
 }
 
 /// What becomes of an insert that has waited.
@@ -234,7 +235,7 @@ impl Seat {
             |of: fn(&Insert) -> Option<&[u8]>| array(group.iter().map(|member| of(&member.insert)));
         let keys = column(|insert| Some(&insert.key));
         let documents = column(|insert| Some(&insert.document));
-        let records = column(|insert| insert.record.as_deref());
+        let records = column(|insert| insert.record.as_ref().map(|record| &*record.id));
         let recorded = group.iter().find_map(|member| member.insert.record.clone());
         let count = group.len();
         let left = async {
@@ -244,7 +245,7 @@ impl Seat {
         };
         let result = tokio::select! {
             biased;
-            result = self.insert([&keys, &documents, &records], recorded.as_deref()) => result,
+            result = self.insert([&keys, &documents, &records], recorded.as_ref()) => result,
             // Dropped, it cancels what it has running.
             () = left => return,
         };
@@ -269,7 +270,7 @@ impl Seat {
     async fn insert(
         &self,
         columns: [&[u8]; 3],
-        recorded: Option<&[u8]>,
+        recorded: Option<&Record>,
     ) -> Result<usize, SqlError> {
         let mut connection = self.wing.lease(&self.identity).await?;
         let [keys, documents, records] = columns.map(Some);

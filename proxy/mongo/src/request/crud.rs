@@ -8,6 +8,7 @@ use super::point::Straight;
 use super::{Context, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::points::INSERTED;
+use crate::record::Attempt;
 use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
 
@@ -28,7 +29,8 @@ pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
     let body = modern(context)?;
     let body = body.as_ref().map_or(request.body(), |body| body.as_bytes());
     let parameters = [Some(request.database.as_bytes()), Some(body)];
-    match apply(context, sql::FIND_AND_MODIFY, &parameters).await {
+    let attempt = context.attempt()?;
+    match apply(context, sql::FIND_AND_MODIFY, &parameters, attempt.as_ref()).await {
         Ok(rows) => Reply::row(rows, 0),
         Err(fault) if fault.code == known::DUPLICATE_KEY => duplicate::failed(context, fault).await,
         Err(fault) => Err(fault),
@@ -66,15 +68,20 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
         Some(request.body()),
         request.sequence(sequence),
     ];
+    let attempt = context.attempt()?;
+    let attempt = attempt.as_ref();
     let straight = match sequence {
-        "documents" => point::insert(context).await?,
+        "documents" => point::insert(context, attempt).await?,
         _ => Straight::Left,
     };
     let (rows, refused) = match straight {
         Straight::Done(rows) => (rows, None),
         Straight::Inserted => (inserted(), None),
-        Straight::Left => (apply(context, write, &parameters).await?, None),
-        Straight::Refused(refused) => (apply(context, write, &parameters).await?, Some(refused)),
+        Straight::Left => (apply(context, write, &parameters, attempt).await?, None),
+        Straight::Refused(refused) => {
+            let rows = apply(context, write, &parameters, attempt).await?;
+            (rows, Some(refused))
+        }
     };
     let (mut reply, failed) = write_result(rows)?;
     let fails = failed.is_some();
@@ -136,29 +143,28 @@ async fn apply(
     context: &mut Context<'_>,
     write: sql::Write,
     parameters: &[Option<&[u8]>],
+    attempt: Option<&Attempt>,
 ) -> Result<Rows, Fault> {
-    let Some(id) = context.record_id()? else {
+    let Some(attempt) = attempt else {
         return context.call(write.plain, parameters).await;
     };
-    let mut recorded = parameters.to_vec();
-    recorded.push(Some(&id));
     let mut connection = context.lease().await?;
     let ledger = &context.session.wing.ledger;
-    let work = ledger.once(&mut connection, write, &recorded, &id);
+    let work = ledger.once(&mut connection, write, parameters, attempt);
     let (rows, connection) = settle(within_bound_sql(context.bound(), work).await, connection)?;
     connection.release();
     Ok(rows)
 }
 
 impl Context<'_> {
-    /// What a write is recorded under that may be sent again; `None` if it may not.
-    pub(super) fn record_id(&self) -> Result<Option<Vec<u8>>, Fault> {
+    /// A write that may be sent again; `None` if it may not.
+    fn attempt(&self) -> Result<Option<Attempt>, Fault> {
         let command = &self.request.command;
         let (Some(number), Place::Free) = (command.txn_number, &self.place) else {
             return Ok(None);
         };
         let owner = self.session.owner(command)?;
-        self.session.wing.transactions.write(&owner, number)?;
-        Ok(Some(sql::record_id(&owner, number)))
+        let attempt = self.session.wing.transactions.write(&owner, number)?;
+        Ok(Some(attempt))
     }
 }

@@ -11,6 +11,7 @@ use crate::catalogs::Place;
 use crate::fault::Fault;
 use crate::points::group::{self, Insert, Told, Turn};
 use crate::points::{FIND_TABLE, Found, Points, Version, Way};
+use crate::record::Attempt;
 use crate::reply::Reply;
 
 mod page;
@@ -83,7 +84,10 @@ impl Refused {
 }
 
 /// Runs an insert of one document that the extension would take as it is.
-pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault> {
+pub(super) async fn insert(
+    context: &mut Context<'_>,
+    attempt: Option<&Attempt>,
+) -> Result<Straight, Fault> {
     // A statement that fails would end the transaction.
     if matches!(context.place, Standing::Within(_)) {
         return Ok(Straight::Left);
@@ -102,16 +106,16 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault>
         return Ok(Straight::Left);
     };
     let key = key(id);
-    let record = context.record_id()?;
-    if record.is_some() && !context.session.wing.ledger.is_ready() {
+    if attempt.is_some_and(|attempt| !context.session.wing.ledger.has_table(attempt)) {
         return Ok(Straight::Left);
     }
+    let record = attempt.map(|attempt| &attempt.record);
     let fits = document.len() <= group::LARGEST && context.bound().is_none();
     let turn = if fits {
         let insert = || Insert {
             key: key.as_bytes().to_vec(),
             document: document.to_vec(),
-            record: record.clone(),
+            record: record.cloned(),
         };
         let identity = context.session.known(request.command.name)?;
         table.turn(&context.session.wing, identity, insert)
@@ -127,14 +131,14 @@ pub(super) async fn insert(context: &mut Context<'_>) -> Result<Straight, Fault>
         },
     };
     let mut connection = context.lease().await?;
-    let result = match &record {
+    let result = match record {
         None => {
             let parameters = [Some(key.as_bytes()), Some(document)];
             let run = connection.run_made(&table.insert, &parameters);
             within_bound_sql(context.bound(), run).await
         }
         Some(record) => {
-            let parameters = [Some(key.as_bytes()), Some(document), Some(&**record)];
+            let parameters = [Some(key.as_bytes()), Some(document), Some(&*record.id)];
             let ledger = &context.session.wing.ledger;
             let run = ledger.once_made(&mut connection, &table.recorded, &parameters, record);
             within_bound_sql(context.bound(), run).await

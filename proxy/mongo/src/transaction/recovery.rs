@@ -12,6 +12,7 @@ use twinport_wire::mongo::document::integer;
 
 use super::unknown;
 use crate::fault::{Fault, known};
+use crate::record::Record;
 use crate::reply::Reply;
 use crate::upstream::Ledger;
 
@@ -67,7 +68,7 @@ pub(crate) fn token(body: &RawDocument) -> Option<i64> {
 pub(super) struct Question<'a> {
     pub(super) ledger: &'a Ledger,
     /// What its note stands under.
-    pub(super) record: &'a [u8],
+    pub(super) record: &'a Record,
     /// It was noted here.
     pub(super) noted: bool,
     /// Postgres's number of it.
@@ -99,7 +100,7 @@ impl Question<'_> {
     }
 
     async fn ask(&self, connection: &mut Box<dyn Connection>) -> Result<Option<bool>, SqlError> {
-        let notes = self.noted || self.ledger.prepare(connection).await;
+        let notes = self.noted || self.ledger.prepare(connection, &self.record.user).await;
         if notes {
             let committed = self.ledger.was_committed(connection, self.record).await?;
             if committed || self.noted {

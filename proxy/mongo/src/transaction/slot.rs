@@ -9,6 +9,7 @@ use twinport_core::sql::{Connection, SqlError};
 
 use super::refused::unknown;
 use crate::fault::Fault;
+use crate::record::Record;
 use crate::upstream::Ledger;
 
 /// The latest transaction of a session.
@@ -16,7 +17,7 @@ pub(super) struct Slot {
     pub(super) state: Arc<tokio::sync::Mutex<State>>,
     pub(super) touched: Mutex<Instant>,
     /// The number of the latest, for those who don't wait for its state.
-    pub(super) newest: AtomicI64,
+    newest: AtomicI64,
     /// The number of a later write outside of it, which has ended it.
     overtaken: AtomicI64,
 }
@@ -47,6 +48,16 @@ impl Slot {
         {
             state.phase = Phase::Aborted;
         }
+    }
+
+    /// Notes the number of the latest transaction.
+    pub(super) fn begin(&self, number: i64) {
+        self.newest.store(number, Ordering::Relaxed);
+    }
+
+    /// The number of the latest transaction, for those who don't wait for its state.
+    pub(super) fn newest(&self) -> i64 {
+        self.newest.load(Ordering::Relaxed)
     }
 
     /// The number of the latest write that has ended a transaction.
@@ -87,7 +98,7 @@ impl State {
         &mut self,
         mut connection: Box<dyn Connection>,
         ledger: &Ledger,
-        record: &[u8],
+        record: &Record,
     ) -> Result<(), Fault> {
         // What fails here has not been committed.
         let noted = ledger.note(&mut connection, record).await;
