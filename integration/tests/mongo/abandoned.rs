@@ -1,5 +1,7 @@
 //! What clients leave behind when they go: cursors, transactions, statements that run.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use twinport_integration::eventually;
 use twinport_wire::mongo::bson::raw::RawDocumentBuf;
@@ -139,6 +141,39 @@ async fn a_cursor_goes_with_a_client_that_leaves_in_a_page() -> Result<()> {
     .await?;
     other.run(&abort(2, 1)).await?;
     eventually("its file is gone", async || Ok(files(&scene).await? == 0)).await?;
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn cursors_left_while_the_pool_is_full_go_when_it_is_free() -> Result<()> {
+    let scene = Scene::with(Wants {
+        pool: 1,
+        pool_lines: "wait_timeout = \"1s\"",
+        ..Wants::default()
+    })
+    .await?;
+    scene.fill("c", 100).await?;
+    let (mut client, mut other) = (scene.client().await?, scene.client().await?);
+    let find = rawdoc! { "find": "c", "sort": { "v": -1 }, "batchSize": 2, "$db": "test" };
+    for _ in 0..20 {
+        client.run(&find).await?;
+    }
+    assert_eq!(files(&scene).await?, 20);
+    other.run(&begin(1, 1)).await?;
+    drop(client);
+    eventually("its cursors are off the list", async || {
+        Ok(scene.wing()?.cursors() == 0)
+    })
+    .await?;
+    // Longer than anybody waits for a connection.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(files(&scene).await?, 20);
+    other.run(&abort(1, 1)).await?;
+    eventually("their files are gone", async || {
+        Ok(files(&scene).await? == 0)
+    })
+    .await?;
     scene.stop().await;
     Ok(())
 }

@@ -10,8 +10,10 @@ use crate::handles::{Cursor, Standing};
 use crate::record::{Attempt, Record, Recorder};
 use crate::wing::Wing;
 
+mod doomed;
 mod users;
 
+pub(crate) use doomed::Doomed;
 use users::Users;
 
 /// What is in force on every connection: cursors that need no connection of their own between two batches, and
@@ -76,7 +78,6 @@ pub(crate) const LIST_INDEXES: &str = "SELECT cursorpage, continuation, persistc
      FROM documentdb_api.list_indexes_cursor_first_page($1, $2)";
 pub(crate) const GET_MORE: &str =
     "SELECT cursorpage, continuation FROM documentdb_api.cursor_get_more($1, $2, $3)";
-const DELETE_CURSORS: &str = "SELECT documentdb_api_internal.delete_cursors(ARRAY[$1::bigint])";
 
 pub(crate) const COUNT: &str = "SELECT document FROM documentdb_api.count_query($1, $2)";
 pub(crate) const DISTINCT: &str = "SELECT document FROM documentdb_api.distinct_query($1, $2)";
@@ -385,29 +386,17 @@ impl Wing {
         self.gateway.lease(&database.name, identity).await
     }
 
-    /// Closes cursors that nobody wants any more, in a task of its own.
+    /// Closes cursors that nobody wants any more, when a connection is free for it.
     pub(crate) fn dismiss(self: &Arc<Self>, cursors: impl IntoIterator<Item = Cursor>) {
+        let most = self.current().mongo.max_cursors;
         for cursor in cursors {
             if !cursor.is_kept() || cursor.transaction.is_some() {
                 continue;
             }
-            if let Standing::Upstream(remote) = cursor.standing {
-                forward::dismiss(self, &cursor.namespace, remote);
-                continue;
+            match cursor.standing {
+                Standing::Upstream(remote) => forward::dismiss(self, &cursor.namespace, remote),
+                Standing::Continued { .. } => self.doom(cursor.identity, cursor.id, most),
             }
-            let wing = Arc::clone(self);
-            tokio::spawn(async move {
-                let id = cursor.id.to_be_bytes();
-                let deleted = async {
-                    let mut connection = wing.lease(&cursor.identity).await?;
-                    connection.run(DELETE_CURSORS, &[Some(&id)]).await?;
-                    connection.release();
-                    Ok::<_, SqlError>(())
-                };
-                if let Err(error) = deleted.await {
-                    tracing::debug!(%error, "a cursor's file stays until the database sweeps");
-                }
-            });
         }
     }
 }

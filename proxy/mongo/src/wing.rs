@@ -26,7 +26,7 @@ use crate::handshake::Gate;
 use crate::login;
 use crate::points::Points;
 use crate::transaction::Transactions;
-use crate::upstream::Ledger;
+use crate::upstream::{Doomed, Ledger};
 
 /// How often cursors and transactions are looked after.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -40,6 +40,8 @@ pub struct Wing {
     pub(crate) keyring: Keyring,
     pub(crate) logins: Semaphore,
     pub(crate) cursors: Arc<Cursors>,
+    /// Those that nobody wants any more, where Postgres has the data.
+    pub(crate) doomed: Doomed,
     pub(crate) transactions: Transactions,
     pub(crate) ledger: Ledger,
     pub(crate) catalogs: Catalogs,
@@ -107,6 +109,7 @@ impl Wing {
             keyring: Keyring::new(),
             logins: Semaphore::new(mongo.max_logins),
             cursors: Arc::default(),
+            doomed: Doomed::default(),
             transactions: Transactions::default(),
             ledger: Ledger::default(),
             catalogs: Catalogs::default(),
