@@ -1,7 +1,8 @@
 //! A document read by its `_id` straight from the table is the one that the extension gives.
 
 use anyhow::{Context, Result, ensure};
-use twinport_integration::{USER, mongo::OTHER};
+use twinport_integration::USER;
+use twinport_integration::mongo::{MongoWorld, OTHER};
 use twinport_wire::mongo::bson::oid::ObjectId;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::spec::BinarySubtype;
@@ -9,7 +10,7 @@ use twinport_wire::mongo::bson::{Binary, Bson, DateTime, doc, rawdoc};
 
 use super::commands::{begins, commit, goes_on};
 use super::raw::Raw;
-use super::support::{Scene, Wants, code, page};
+use super::support::{OWN_ROLES, Scene, Wants, code, page};
 
 #[path = "point/groups.rs"]
 mod groups;
@@ -17,13 +18,13 @@ mod groups;
 mod inserts;
 
 /// Every user works by its own role, on one connection.
+const OWN: Wants<'_> = Wants {
+    pool: 1,
+    ..OWN_ROLES
+};
+
 async fn scene() -> Result<Scene> {
-    let wants = Wants {
-        pool: 1,
-        own_roles: true,
-        ..Wants::default()
-    };
-    Scene::with(wants).await
+    Scene::with(OWN).await
 }
 
 /// Documents enough for the table to be read without the extension, with `_id` from 0 on.
@@ -162,6 +163,26 @@ async fn odd_keys_are_found_as_the_extension_finds_them() -> Result<()> {
         }
     }
     ensure!(found > 60, "only {found} were found");
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_table_is_read_again_after_it_was_locked() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let admin = world.server.client("postgres").await?;
+    let soon = format!("ALTER ROLE {USER} SET lock_timeout = '300ms'");
+    admin.batch_execute(&soon).await?;
+    let scene = Scene::before(world, OWN).await?;
+    let mut client = scene.client().await?;
+    fill(&mut client, "c").await?;
+    warm(&scene, &mut client, "c").await?;
+    let lock = scene.lock("c").await?;
+    let refused = client.ask(&find("c", 1)?).await?;
+    assert_eq!(code(&refused), 112, "{refused:?}");
+    lock.batch_execute("ROLLBACK").await?;
+    client.run(&find("c", 1)?).await?;
+    ensure!(was_direct(&scene, USER).await?, "not read from the table");
     scene.stop().await;
     Ok(())
 }

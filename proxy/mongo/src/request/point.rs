@@ -43,8 +43,11 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
     let mut connection = context.lease().await?;
     let run = connection.run_made(&table.read, &parameters);
     let result = within_bound_sql(context.bound(), run).await;
+    let lasts = is_of_table(&result);
     let Some(rows) = finish(result, connection)? else {
-        context.session.wing.points.learn(place, None);
+        if lasts {
+            context.session.wing.points.learn(place, None);
+        }
         return Ok(None);
     };
     if rows.is_empty() {
@@ -174,10 +177,25 @@ async fn way(context: &mut Context<'_>, place: &Place) -> Result<Way, Fault> {
     let mut connection = context.lease().await?;
     let run = connection.run(FIND_TABLE, &names);
     let result = within_bound_sql(context.bound(), run).await;
-    let rows = finish(result, connection)?;
-    let found = rows.as_ref().and_then(found);
+    let lasts = is_of_table(&result);
+    let found = match finish(result, connection)? {
+        None if !lasts => return Ok(Way::Extension),
+        rows => rows.as_ref().and_then(found),
+    };
     let points = &context.session.wing.points;
     Ok(points.learn(place.clone(), found))
+}
+
+/// Whether the server speaks of the table or of the right to it, its layout, what works on it; and not of a lock, a
+/// conflict, a lack of memory, which say nothing of the next statement.
+fn is_of_table(result: &Result<Rows, Ended>) -> bool {
+    let Err(Ended::Failed(error)) = result else {
+        return false;
+    };
+    let classes = ["42", "3F", "0A"];
+    error
+        .code()
+        .is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
 }
 
 /// Gives the connection back. No rows if the server has refused for a reason that need not be the extension's: no
