@@ -14,6 +14,10 @@ use crate::fault::{Fault, known};
 use crate::forward::Remote;
 use crate::transaction::Owner;
 
+mod place;
+
+use place::{Holder, Place};
+
 /// How long a session lives that nobody uses, and with it the cursors that may wait for as long as they like.
 pub(crate) const SESSION: Duration = Duration::from_secs(30 * 60);
 
@@ -72,31 +76,6 @@ impl Cursor {
         };
         let continuation = RawDocument::from_bytes(continuation);
         continuation.is_ok_and(|continuation| matches!(continuation.get("qf"), Ok(Some(_))))
-    }
-}
-
-enum Place {
-    Waiting(Box<Cursor>, Instant),
-    /// A getMore has it, and wants to know if it is killed.
-    Busy(Arc<str>, Arc<Notify>),
-    /// A getMore has it, and it is killed when that is done.
-    Doomed(Arc<str>),
-}
-
-impl Place {
-    fn user(&self) -> &str {
-        match self {
-            Self::Waiting(cursor, _) => &cursor.identity.user,
-            Self::Busy(user, _) | Self::Doomed(user) => user,
-        }
-    }
-
-    /// The cursor, if it waits and may do so for as long as it likes.
-    fn patient(&self) -> Option<&Cursor> {
-        match self {
-            Self::Waiting(cursor, _) if cursor.patient => Some(cursor),
-            _ => None,
-        }
     }
 }
 
@@ -201,17 +180,20 @@ impl Cursors {
         let Some(place) = places.get_mut(&id) else {
             return Err(not_found(id));
         };
-        let owner = match &*place {
-            Place::Waiting(cursor, _) => Arc::clone(&cursor.identity.user),
-            Place::Busy(owner, _) => Arc::clone(owner),
+        let holder = match &*place {
+            Place::Waiting(cursor, _) => Holder {
+                user: Arc::clone(&cursor.identity.user),
+                session: cursor.session,
+            },
+            Place::Busy(holder, _) => holder.clone(),
             Place::Doomed(_) => return Err(not_found(id)),
         };
         // Whose cursor it is says nothing to others.
-        if *owner != *user {
+        if *holder.user != *user {
             return Err(not_found(id));
         }
         let killed = Arc::<Notify>::default();
-        match std::mem::replace(place, Place::Busy(owner, Arc::clone(&killed))) {
+        match std::mem::replace(place, Place::Busy(holder, Arc::clone(&killed))) {
             Place::Waiting(cursor, _) => Ok(Borrowed {
                 cursors: Arc::clone(self),
                 cursor: Some(cursor),
@@ -235,9 +217,9 @@ impl Cursors {
             Some(Place::Waiting(cursor, _)) if *cursor.identity.user == *user => {
                 Killed::Now(cursor)
             }
-            Some(Place::Busy(owner, killed)) if *owner == *user => {
+            Some(Place::Busy(holder, killed)) if *holder.user == *user => {
                 killed.notify_one();
-                places.insert(id, Place::Doomed(owner));
+                places.insert(id, Place::Doomed(holder));
                 Killed::Soon
             }
             Some(other) => {
@@ -302,15 +284,17 @@ impl Cursors {
         ended.map(|(owner, _)| owner).collect()
     }
 
-    /// Takes away those of a session.
+    /// Takes away those of a session; what a getMore has is killed after that.
     pub(crate) fn of_session(&self, owner: &Owner) -> Vec<Cursor> {
         self.sessions.lock().remove(owner);
         let (user, session) = owner;
+        self.doom_if(|holder| holder.session == Some(*session) && holder.user == *user);
         self.take_if(|cursor, _| cursor.session == Some(*session) && cursor.identity.user == *user)
     }
 
-    /// Takes away those of all sessions of a user.
+    /// As [`Cursors::of_session`], of all sessions of a user.
     pub(crate) fn of_user(&self, user: &str) -> Vec<Cursor> {
+        self.doom_if(|holder| holder.session.is_some() && *holder.user == *user);
         self.take_if(|cursor, _| cursor.session.is_some() && *cursor.identity.user == *user)
     }
 
@@ -350,6 +334,18 @@ impl Cursors {
         self.take_if(|cursor, _| cursor.client == client && lost(cursor))
     }
 
+    /// Kills those that a getMore has.
+    fn doom_if(&self, gone: impl Fn(&Holder) -> bool) {
+        for place in self.places.lock().values_mut() {
+            if let Place::Busy(holder, killed) = place
+                && gone(holder)
+            {
+                killed.notify_one();
+                *place = Place::Doomed(holder.clone());
+            }
+        }
+    }
+
     fn take_if(&self, gone: impl Fn(&Cursor, &Instant) -> bool) -> Vec<Cursor> {
         let mut places = self.places.lock();
         places
@@ -367,7 +363,7 @@ impl Cursors {
     /// All, for the admin console.
     pub(crate) fn list(&self) -> Vec<view::Cursor> {
         let places = self.places.lock();
-        let mut all: Vec<_> = places.iter().map(|(&id, place)| shown(id, place)).collect();
+        let mut all: Vec<_> = places.iter().map(|(&id, place)| place.shown(id)).collect();
         all.sort_by_key(|cursor| cursor.id);
         all
     }
@@ -433,35 +429,6 @@ fn has_room(places: &HashMap<i64, Place>, user: &str, most: usize) -> bool {
 
 fn count_of(places: &HashMap<i64, Place>, user: &str) -> usize {
     places.values().filter(|place| place.user() == user).count()
-}
-
-fn shown(id: i64, place: &Place) -> view::Cursor {
-    match place {
-        Place::Waiting(cursor, since) => view::Cursor {
-            id,
-            user: cursor.identity.user.to_string(),
-            namespace: cursor.namespace.clone(),
-            session: cursor.session.as_ref().map(view::session),
-            transaction: cursor.transaction,
-            idle: Some(since.elapsed()),
-            upstream: match &cursor.standing {
-                Standing::Continued {
-                    connection: Some(held),
-                    ..
-                } => Some(held.number()),
-                _ => None,
-            },
-        },
-        Place::Busy(user, _) | Place::Doomed(user) => view::Cursor {
-            id,
-            user: user.to_string(),
-            namespace: String::new(),
-            session: None,
-            transaction: None,
-            idle: None,
-            upstream: None,
-        },
-    }
 }
 
 fn not_found(id: i64) -> Fault {

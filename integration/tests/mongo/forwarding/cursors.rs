@@ -205,6 +205,27 @@ async fn a_cursor_whose_client_leaves_in_a_page_is_killed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_in_a_page_ends_its_cursor() -> Result<()> {
+    let servers = endless().await?;
+    let front = Front::start(&servers, "").await?;
+    let wing = front.running.mongo_wing().context("no MongoDB port")?;
+    let (mut client, mut other) = (front.client().await?, front.client().await?);
+    let in_session = |body: RawDocumentBuf| with(body, &rawdoc! { "lsid": session(1) });
+    let id = cursor_of(&client.run(&in_session(find())).await?)?;
+    servers[0].is_late("getMore", Duration::from_secs(60));
+    client.send(&in_session(more(id))).await?;
+    servers[0].hears("getMore").await?;
+    let end = rawdoc! { "endSessions": [session(1)], "$db": "admin" };
+    other.run(&end).await?;
+    let killed = client.read().await?;
+    assert_eq!(code(&killed), 237, "{killed:?}");
+    servers[0].hears("killCursors").await?;
+    assert_eq!(wing.cursors(), 0);
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn cursors_end_with_the_proxy() -> Result<()> {
     let servers = endless().await?;
     let front = Front::start(&servers, "").await?;

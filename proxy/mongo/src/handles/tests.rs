@@ -111,3 +111,29 @@ fn without_sessions_only_what_never_times_out_goes_with_its_client() {
     assert_eq!(ids(&cursors.of_client(1, Back::Anyhow)), [2]);
     assert_eq!(ids(&cursors.of_client(1, Back::BySession)), [1]);
 }
+
+#[test]
+fn a_session_ends_also_what_a_get_more_has() {
+    let cursors = Arc::new(Cursors::default());
+    for (id, session) in [(1, Some(1)), (2, Some(2)), (3, None)] {
+        keep(&cursors, cursor(id, ANN, session, false), 10).unwrap();
+    }
+    let borrowed = [1, 2, 3].map(|id| cursors.borrow(id, ANN).unwrap());
+    assert!(cursors.of_session(&("bob".into(), [1; 16])).is_empty());
+    assert!(cursors.of_session(&(ANN.into(), [1; 16])).is_empty());
+    assert_eq!(
+        cursors.borrow(1, ANN).err().map(|fault| fault.code),
+        Some(known::CURSOR_NOT_FOUND)
+    );
+    for each in borrowed {
+        each.lay_back();
+    }
+    assert_eq!(ids(&cursors.doomed()), [1]);
+    let borrowed = [2, 3].map(|id| cursors.borrow(id, ANN).unwrap());
+    cursors.of_user(ANN);
+    for each in borrowed {
+        each.lay_back();
+    }
+    assert_eq!(ids(&cursors.doomed()), [2]);
+    assert_eq!(cursors.count(), 1);
+}
