@@ -32,7 +32,12 @@ impl Front {
     /// # Errors
     /// When the settings are refused or the port can't be listened on.
     pub async fn forwarding(url: &str, lines: &str) -> Result<Self> {
-        let settings = format!(
+        Self::of(&Self::settings(url, lines)).await
+    }
+
+    /// The settings of [`Front::forwarding`].
+    pub fn settings(url: &str, lines: &str) -> String {
+        format!(
             r#"
             [postgres]
             listen = []
@@ -46,8 +51,7 @@ impl Front {
             auth.method = "trust"
             {lines}
             "#,
-        );
-        Self::of(&settings).await
+        )
     }
 
     /// Ends the proxy; what still runs is cut off soon.

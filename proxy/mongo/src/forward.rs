@@ -5,7 +5,7 @@
 //! `cursor` know what can't leave the server where it began, `doomed` what is to end there.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use twinport_config::{Deployment, ReadMode, ReadPreference, SslMode};
@@ -19,6 +19,7 @@ use crate::catalogs::{take_page, too_many};
 use crate::fault::{Fault, known};
 use crate::handshake::Limits;
 use crate::transaction::Owner;
+use crate::wing::Wing;
 
 mod connection;
 mod cursor;
@@ -51,6 +52,11 @@ use topology::Topology;
 /// How long the abort of a transaction may take whose client is gone.
 const ABORT_BOUND: Duration = Duration::from_secs(5);
 
+/// How long a deployment that is upstream no more is kept for the getMores that run there, and how often it is looked
+/// for what it has left.
+const LET_GO_BOUND: Duration = Duration::from_secs(10);
+const LET_GO_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long the end of the port may take for cursors, and how long between two looks at them.
 const TIDY_BOUND: Duration = Duration::from_secs(1);
 const TIDY_PAUSE: Duration = Duration::from_millis(10);
@@ -67,6 +73,7 @@ pub(crate) struct Cluster {
 
 /// A cursor on one of the servers.
 pub(crate) struct Remote {
+    cluster: Arc<Cluster>,
     server: Arc<Server>,
     /// Its number there.
     id: i64,
@@ -76,6 +83,30 @@ pub(crate) struct Remote {
     awaits: bool,
     /// The session that it belongs to, as the server knows it.
     lsid: Option<RawDocumentBuf>,
+}
+
+impl Remote {
+    /// Whether it is a cursor of this deployment.
+    fn is_of(&self, cluster: &Arc<Cluster>) -> bool {
+        Arc::ptr_eq(&self.cluster, cluster)
+    }
+}
+
+/// Lets a deployment go that is upstream no more, when its cursors are killed: clients get no further pages of them.
+/// Those that getMores have are doomed already.
+pub(crate) async fn let_go(wing: Arc<Wing>, gone: Arc<Cluster>) {
+    let deadline = Instant::now() + LET_GO_BOUND;
+    loop {
+        // Requests that have begun before may still open some.
+        wing.dismiss(wing.cursors.at(|remote| remote.is_of(&gone)));
+        wing.dismiss(wing.cursors.doomed());
+        if !wing.cursors.awaits_an_end() || Instant::now() > deadline {
+            break;
+        }
+        tokio::time::sleep(LET_GO_PAUSE).await;
+    }
+    gone.tidy().await;
+    gone.close();
 }
 
 impl Cluster {

@@ -288,13 +288,13 @@ impl Cursors {
     pub(crate) fn of_session(&self, owner: &Owner) -> Vec<Cursor> {
         self.sessions.lock().remove(owner);
         let (user, session) = owner;
-        self.doom_if(|holder| holder.session == Some(*session) && holder.user == *user);
+        stop(self.doom_if(|holder| holder.session == Some(*session) && holder.user == *user));
         self.take_if(|cursor, _| cursor.session == Some(*session) && cursor.identity.user == *user)
     }
 
     /// As [`Cursors::of_session`], of all sessions of a user.
     pub(crate) fn of_user(&self, user: &str) -> Vec<Cursor> {
-        self.doom_if(|holder| holder.session.is_some() && *holder.user == *user);
+        stop(self.doom_if(|holder| holder.session.is_some() && *holder.user == *user));
         self.take_if(|cursor, _| cursor.session.is_some() && *cursor.identity.user == *user)
     }
 
@@ -334,16 +334,39 @@ impl Cursors {
         self.take_if(|cursor, _| cursor.client == client && lost(cursor))
     }
 
-    /// Kills those that a getMore has.
-    fn doom_if(&self, gone: impl Fn(&Holder) -> bool) {
+    /// Takes away those of servers, by where they stand there.
+    pub(crate) fn at(&self, gone: impl Fn(&Remote) -> bool) -> Vec<Cursor> {
+        self.take_if(|cursor, _| match &cursor.standing {
+            Standing::Upstream(remote) => gone(remote),
+            Standing::Continued { .. } => false,
+        })
+    }
+
+    /// Has all that getMores have closed after that.
+    pub(crate) fn doom_busy(&self) {
+        self.doom_if(|_| true);
+    }
+
+    /// Whether some are closed when a getMore is done.
+    pub(crate) fn awaits_an_end(&self) -> bool {
+        let places = self.places.lock();
+        places
+            .values()
+            .any(|place| matches!(place, Place::Doomed(_)))
+    }
+
+    /// Has those closed that getMores have; gives what stops these.
+    fn doom_if(&self, gone: impl Fn(&Holder) -> bool) -> Vec<Arc<Notify>> {
+        let mut stops = Vec::new();
         for place in self.places.lock().values_mut() {
-            if let Place::Busy(holder, killed) = place
+            if let Place::Busy(holder, stop) = place
                 && gone(holder)
             {
-                killed.notify_one();
+                stops.push(Arc::clone(stop));
                 *place = Place::Doomed(holder.clone());
             }
         }
+        stops
     }
 
     fn take_if(&self, gone: impl Fn(&Cursor, &Instant) -> bool) -> Vec<Cursor> {
@@ -416,6 +439,13 @@ impl Drop for Borrowed {
             self.cursors.places.lock().remove(&self.id);
             self.cursors.doomed.lock().push(*cursor);
         }
+    }
+}
+
+/// Ends getMores whose cursors are killed.
+fn stop(getmores: Vec<Arc<Notify>>) {
+    for each in getmores {
+        each.notify_one();
     }
 }
 

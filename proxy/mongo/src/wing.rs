@@ -20,7 +20,7 @@ use twinport_wire::mongo::bson::oid::ObjectId;
 use crate::auth::{Keyring, Policy};
 use crate::catalogs::{self, Catalogs};
 use crate::failpoint::FailPoints;
-use crate::forward::Cluster;
+use crate::forward::{self, Cluster};
 use crate::handles::{Cursors, SESSION};
 use crate::handshake::Gate;
 use crate::login;
@@ -175,7 +175,7 @@ impl Wing {
     ///
     /// # Errors
     /// When the certificate for clients can't be read; then nothing has changed.
-    pub fn reload(&self, settings: Settings) -> Result<(), WingError> {
+    pub fn reload(self: &Arc<Self>, settings: Settings) -> Result<(), WingError> {
         let mongo = settings.mongo.clone();
         let mongo = mongo.unwrap_or_else(|| self.current.load().mongo.clone());
         let before = self.current();
@@ -190,7 +190,8 @@ impl Wing {
         if let Some(gone) = &before.cluster
             && kept.is_none_or(|kept| !Arc::ptr_eq(&kept, gone))
         {
-            gone.close();
+            self.cursors.doom_busy();
+            tokio::spawn(forward::let_go(Arc::clone(self), Arc::clone(gone)));
         }
         Ok(())
     }

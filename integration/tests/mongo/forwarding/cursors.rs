@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use twinport_config::Settings;
 
 use super::*;
 
@@ -222,6 +223,39 @@ async fn a_session_that_ends_in_a_page_ends_its_cursor() -> Result<()> {
     servers[0].hears("killCursors").await?;
     assert_eq!(wing.cursors(), 0);
     front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn cursors_end_with_their_deployment() -> Result<()> {
+    let [old] = endless().await?;
+    let [new] = endless().await?;
+    let lines = |server: &Scripted| Front::settings(&format!("mongodb://{}/", server.place), "");
+    let front = Front::of(&lines(&old)).await?;
+    let wing = front.running.mongo_wing().context("no MongoDB port")?;
+    let (mut client, mut busy) = (front.client().await?, front.client().await?);
+    let waiting = cursor_of(&client.run(&find()).await?)?;
+    let read = cursor_of(&busy.run(&find()).await?)?;
+    old.is_late("getMore", Duration::from_millis(300));
+    busy.send(&more(read)).await?;
+    old.hears("getMore").await?;
+    front
+        .running
+        .reload(Settings::parse(&lines(&new), "test.toml")?)?;
+    until("one is killed at once", || {
+        old.heard("killCursors").len() == 1
+    })
+    .await?;
+    // What was asked before is answered, and then it is over, too.
+    assert_eq!(code(&busy.read().await?), 0);
+    until("both are killed", || old.heard("killCursors").len() == 2).await?;
+    for id in [waiting, read] {
+        assert_eq!(code(&client.ask(&more(id)).await?), 43);
+    }
+    client.run(&find()).await?;
+    assert_eq!((new.heard("find").len(), wing.cursors()), (1, 1));
+    front.stop().await;
+    assert_eq!(old.heard("killCursors").len(), 2);
     Ok(())
 }
 

@@ -293,7 +293,7 @@ fn died(answer: &Received) -> Result<Vec<i64>, Fault> {
 /// Kills a cursor that nobody wants any more.
 pub(crate) fn dismiss(wing: &Arc<Wing>, namespace: &str, mut remote: Remote) {
     let list = RawArrayBuf::from_iter([remote.id]);
-    let (Some(cluster), Some(command)) = (wing.cluster(), bare(namespace, &remote, list)) else {
+    let Some(command) = bare(namespace, &remote, list) else {
         return;
     };
     let kill = Kill {
@@ -301,7 +301,8 @@ pub(crate) fn dismiss(wing: &Arc<Wing>, namespace: &str, mut remote: Remote) {
         held: remote.held.take(),
         asker: None,
     };
-    cluster.doom(&remote.server, kill, wing.current().mongo.max_cursors);
+    let most = wing.current().mongo.max_cursors;
+    remote.cluster.doom(&remote.server, kill, most);
 }
 
 /// What kills cursors on a server, and no more.

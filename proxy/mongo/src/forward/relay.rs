@@ -89,7 +89,7 @@ pub(super) async fn free(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> O
             lease.release();
             continue;
         }
-        return keep(context, &server, lease, received, &seen).await;
+        return keep(context, (cluster, &server), lease, received, &seen);
     }
     Err(Fault::new(known::INTERNAL_ERROR, "no try was made"))
 }
@@ -153,7 +153,7 @@ async fn run_within(
     }
     match server.description().kind {
         Kind::Balanced if !ends && !over => {
-            let reply = note(context, &server, received, &seen, None);
+            let reply = note(context, (cluster, &server), received, &seen, None);
             let place = Place::On(Arc::clone(&server), lease);
             cluster.pins.stay(owner, number, place);
             reply
@@ -165,7 +165,7 @@ async fn run_within(
                     .stay(owner, number, Place::At(Arc::clone(&server)));
             }
             lease.release();
-            note(context, &server, received, &seen, None)
+            note(context, (cluster, &server), received, &seen, None)
         }
     }
 }
@@ -359,26 +359,29 @@ impl Cluster {
     }
 }
 
+/// Where an answer comes from.
+type At<'a> = (&'a Arc<Cluster>, &'a Arc<Server>);
+
 /// Gives the connection back, or keeps it for the cursor, and notes what was opened.
-async fn keep(
+fn keep(
     context: &mut Context<'_>,
-    server: &Arc<Server>,
+    at: At<'_>,
     lease: Lease,
     received: Received,
     seen: &Seen,
 ) -> Outcome {
     let opens = matches!(seen.cursor, Some((id, _)) if id != 0);
-    if opens && server.description().kind == Kind::Balanced {
-        return note(context, server, received, seen, Some(lease));
+    if opens && at.1.description().kind == Kind::Balanced {
+        return note(context, at, received, seen, Some(lease));
     }
     lease.release();
-    note(context, server, received, seen, None)
+    note(context, at, received, seen, None)
 }
 
 /// Notes the cursor that an answer opens, and gives it a number that no other has.
 fn note(
     context: &mut Context<'_>,
-    server: &Arc<Server>,
+    at: At<'_>,
     mut received: Received,
     seen: &Seen,
     held: Option<Lease>,
@@ -386,7 +389,7 @@ fn note(
     let Some((id, place)) = seen.cursor.clone().filter(|(id, _)| *id != 0) else {
         return Ok(Reply::Upstream(received));
     };
-    let mut cursor = cursor(context, server, held)?;
+    let mut cursor = cursor(context, at, held)?;
     cursor.id = context.session.wing.cursors.number_for(id);
     cursor.namespace.clone_from(&seen.namespace);
     if let Standing::Upstream(remote) = &mut cursor.standing {
@@ -408,7 +411,7 @@ fn note(
 /// command names.
 fn cursor(
     context: &Context<'_>,
-    server: &Arc<Server>,
+    (cluster, server): At<'_>,
     held: Option<Lease>,
 ) -> Result<Cursor, Fault> {
     let command = &context.request.command;
@@ -423,6 +426,7 @@ fn cursor(
         database: database.to_owned(),
         namespace: format!("{database}.{}", collection.unwrap_or_default()),
         standing: Standing::Upstream(Remote {
+            cluster: Arc::clone(cluster),
             server: Arc::clone(server),
             id: 0,
             held,
@@ -441,7 +445,7 @@ fn pass(
     lease: Lease,
     begun: Begun,
 ) -> Outcome {
-    let page = Page::First(Box::new(cursor(context, &server, None)?));
+    let page = Page::First(Box::new(cursor(context, (cluster, &server), None)?));
     Ok(Reply::Passing(Box::new(Passing {
         wing: Arc::clone(&context.session.wing),
         cluster: Arc::clone(cluster),
