@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use socket2::{SockFilter, SockRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -43,6 +44,8 @@ pub(crate) enum Act {
     Half(RawDocumentBuf),
     /// Closes the connection.
     Drop,
+    /// Is to this connection as a host that is gone: nothing is acknowledged any more.
+    Vanish,
 }
 
 /// A command that came.
@@ -291,6 +294,11 @@ async fn serve(
                 }
             }
             Act::Drop => return Ok(()),
+            Act::Vanish => {
+                // `ret #0`: of each packet no byte is taken.
+                SockRef::from(&stream).attach_filter(&[SockFilter::new(6, 0, 0, 0)])?;
+                std::future::pending().await
+            }
         };
         if heard.flags & 2 == 0 {
             let mut out = Vec::new();

@@ -18,6 +18,9 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
+/// The kernel takes no longer times between two probes.
+const MOST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+
 /// A connection.
 pub enum Stream {
     /// Plain TCP.
@@ -75,12 +78,35 @@ impl Stream {
         Ok(Self::Tcp(socket))
     }
 
+    /// Has the kernel ask a silent peer after `every` whether it is there, and end the connection when it has
+    /// acknowledged nothing for `bound`: by itself it goes on sending for a quarter of an hour.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn probe(&self, every: Duration, bound: Duration) -> io::Result<()> {
+        let Some(socket) = self.socket() else {
+            return Ok(());
+        };
+        let socket = SockRef::from(socket);
+        // It counts whole seconds, and not many.
+        let seconds = |time: Duration| time.clamp(Duration::from_secs(1), MOST_KEEPALIVE);
+        socket.set_tcp_keepalive(
+            &TcpKeepalive::new()
+                .with_time(seconds(every))
+                .with_interval(seconds(bound / 2))
+                .with_retries(KEEPALIVE_PROBES),
+        )?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(bound))?;
+        Ok(())
+    }
+
     /// Wraps a connection by Unix socket.
     pub const fn unix(socket: UnixStream) -> Self {
         Self::Unix(socket)
     }
 
-    fn socket(&self) -> Option<&TcpStream> {
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
             Self::Unix(_) | Self::Memory(_) => None,

@@ -1,5 +1,7 @@
 //! Behind a balancer, where a transaction holds its connection.
 
+use std::time::Instant;
+
 use super::*;
 
 /// What a server with one registered model answers to who asks for relations.
@@ -43,6 +45,24 @@ async fn relations_are_asked_for_on_the_transactions_connection() -> Result<()> 
             .get("lsid")?
             .is_none()
     );
+    front.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_that_is_gone_keeps_nobody_waiting() -> Result<()> {
+    let servers = [Scripted::start(Role::Mongos).await?];
+    servers[0].answers(|heard| (heard.name == "count").then_some(Act::Vanish));
+    let options = "loadBalanced=true&heartbeatFrequencyMS=1000&connectTimeoutMS=1000";
+    let front = Front::start(&servers, options).await?;
+    let mut client = front.client().await?;
+    let began = Instant::now();
+    let count = rawdoc! { "count": "books", "$db": "test" };
+    let lost = client.ask(&count).await?;
+    assert_eq!(code(&lost), 6, "{lost:?}");
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
+    client.run(&find()).await?;
     front.stop().await;
     Ok(())
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use twinport_config::SslMode;
 
 use super::verify::{Check, Verifier};
 use super::{Kind, Secured, TlsError, certificate, certificates, private_key, provider, roots};
-use crate::stream::Stream;
+use crate::stream::{Stream, set_up};
 
 const BUFFER: usize = 64 * 1024;
 
@@ -73,6 +74,8 @@ impl ClientTls {
     pub async fn connect(&self, host: &str, socket: TcpStream) -> Result<Secured, TlsError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| TlsError::protocol("the host is no name that TLS can carry"))?;
+        // Before: what the handshake sends would wait for more.
+        set_up(SockRef::from(&socket)).map_err(Kind::Handshake)?;
         let stream = TlsConnector::from(self.current.load_full())
             .connect_with(name, socket, |connection| {
                 connection.set_buffer_limit(Some(BUFFER));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use twinport_config::SslMode;
@@ -139,6 +140,8 @@ async fn both_sides_see_one_end_point() {
     assert_eq!(far.stream.alpn(), Some(ALPN_POSTGRES));
     assert_eq!(near.stream.alpn(), Some(ALPN_POSTGRES));
     assert!(far.stream.is_tls() && far.stream.is_loopback() && !far.stream.is_plain_tcp());
+    let near = SockRef::from(near.stream.socket().unwrap());
+    assert!(near.tcp_nodelay().unwrap() && near.keepalive().unwrap());
 }
 
 #[tokio::test]

@@ -113,8 +113,6 @@ impl Connection {
         let stream = match tls {
             None => Stream::tcp(socket).map_err(|error| error.to_string())?,
             Some(tls) => {
-                // Without it, what the handshake sends would wait for more.
-                socket.set_nodelay(true).map_err(|e| e.to_string())?;
                 let secured = tls.connect(&place.host, socket).await;
                 secured.map_err(|error| error.to_string())?.stream
             }
@@ -126,6 +124,12 @@ impl Connection {
             number: 0,
             description: Description::unknown(None),
         })
+    }
+
+    /// As [`Stream::probe`].
+    pub(super) fn probe(&self, every: Duration, bound: Duration) -> Result<(), String> {
+        let probed = self.stream.probe(every, bound);
+        probed.map_err(|error| error.to_string())
     }
 
     pub(crate) fn opened(&self) -> Instant {

@@ -18,6 +18,7 @@ use super::connection::{Connection, Lost, SharedTls};
 use super::description::{Description, Kind};
 use super::doomed::Doomed;
 use super::login::{Denied, Login};
+use super::topology::SILENT;
 
 /// How long an idle connection may take to answer a check.
 const CHECK_BOUND: Duration = Duration::from_secs(5);
@@ -240,6 +241,16 @@ impl Backend {
         let mut connection = Connection::open(&self.place, common.tls.as_deref())
             .await
             .map_err(unreachable)?;
+        if common.settings.shape == Shape::LoadBalanced {
+            // No heartbeat finds out that nobody is there any more.
+            let (every, bound) = (
+                common.settings.heartbeat,
+                common.settings.pool.connect_timeout,
+            );
+            connection
+                .probe(every, SILENT * bound)
+                .map_err(unreachable)?;
+        }
         let question = login.and_then(|login| login.question());
         let hello = hello(&common.settings, question.as_deref());
         connection.greet(&hello).await.map_err(unreachable)?;

@@ -245,7 +245,7 @@ fn judge(state: &mut State, place: &HostPort, seen: &Description) -> Verdict {
 }
 
 /// So often in a row a server has to be silent for those to be told who wait for its answers: once it may be busy.
-const SILENT: u32 = 2;
+pub(super) const SILENT: u32 = 2;
 
 /// Asks a server how it is, from time to time or when somebody wants to know.
 async fn watch_over(topology: Weak<Topology>, server: Arc<Server>) {
