@@ -2,9 +2,11 @@
 //! the same number, change streams.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tokio::sync::Notify;
 use twinport_integration::mongo::Front;
 use twinport_wire::mongo::bson::raw::{RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{Timestamp, rawdoc};
@@ -67,6 +69,16 @@ pub(crate) fn insert() -> RawDocumentBuf {
 
 pub(crate) fn find() -> RawDocumentBuf {
     rawdoc! { "find": "books", "$db": "test" }
+}
+
+pub(crate) fn count() -> RawDocumentBuf {
+    rawdoc! { "count": "books", "$db": "test" }
+}
+
+/// What a server does that takes a `count` until told.
+fn counting(told: &Arc<Notify>, heard: &Heard) -> Option<Act> {
+    let answer = rawdoc! { "n": 1, "ok": 1.0 };
+    (heard.name == "count").then(|| Act::Halves(Arc::clone(told), answer))
 }
 
 /// A find with this read preference.
@@ -358,8 +370,7 @@ async fn a_full_pool_says_that_it_is_overloaded() -> Result<()> {
     servers[0].is_late("count", Duration::from_secs(2));
     let front = Front::start(&servers, "maxPoolSize=1&waitQueueTimeoutMS=100").await?;
     let (mut slow, mut client) = (front.client().await?, front.client().await?);
-    slow.send(&rawdoc! { "count": "books", "$db": "test" })
-        .await?;
+    slow.send(&count()).await?;
     servers[0].hears("count").await?;
     let refused = client.ask(&find()).await?;
     assert_eq!(code(&refused), 462, "{refused:?}");

@@ -1,8 +1,5 @@
 //! Whose cursors are, and for how long.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
 use twinport_config::Settings;
 
 use super::*;
@@ -68,17 +65,13 @@ async fn crowded() -> Result<(Scripted, Arc<Notify>, Front)> {
             last += 1;
             Some(Act::Reply(page("firstBatch", last, "x")))
         }
-        "count" => Some(Act::Halves(
-            Arc::clone(&taken),
-            rawdoc! { "n": 1, "ok": 1.0 },
-        )),
         "killCursors" => {
             let cursors = heard.body.get_array("cursors").ok()?.to_owned();
             Some(Act::Reply(
                 rawdoc! { "cursorsKilled": cursors, "cursorsNotFound": [], "ok": 1.0 },
             ))
         }
-        _ => None,
+        _ => counting(&taken, heard),
     });
     let options = "maxPoolSize=1&waitQueueTimeoutMS=200";
     let front = Front::start(std::slice::from_ref(&server), options).await?;
@@ -95,10 +88,6 @@ fn dead(server: &Scripted) -> BTreeSet<i64> {
             ids.filter_map(|id| id.as_i64()).collect::<Vec<_>>()
         })
         .collect()
-}
-
-fn count() -> RawDocumentBuf {
-    rawdoc! { "count": "books", "$db": "test" }
 }
 
 fn kill(id: i64) -> RawDocumentBuf {

@@ -64,8 +64,7 @@ async fn a_transaction_that_finds_no_connection_says_how_to_go_on() -> Result<()
     let (mut slow, mut client) = (front.client().await?, front.client().await?);
     client.run(&begins(insert(), 1, 1)).await?;
     servers[0].is_late("count", Duration::from_secs(2));
-    slow.send(&rawdoc! { "count": "books", "$db": "test" })
-        .await?;
+    slow.send(&count()).await?;
     servers[0].hears("count").await?;
     let again = "TransientTransactionError";
     for command in [goes_on(insert(), 1, 1), begins(insert(), 2, 1)] {
@@ -152,9 +151,7 @@ async fn a_client_that_leaves_has_its_command_stopped() -> Result<()> {
     servers[0].is_late("count", Duration::from_secs(60));
     let front = Front::start(&servers, "").await?;
     let mut client = front.client().await?;
-    client
-        .send(&rawdoc! { "count": "books", "$db": "test" })
-        .await?;
+    client.send(&count()).await?;
     until("the count is there", || servers[0].connections() == 1).await?;
     drop(client);
     until("its connection is closed", || servers[0].connections() == 0).await?;

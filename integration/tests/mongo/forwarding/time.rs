@@ -1,9 +1,5 @@
 //! The time that a command allows itself: it also bounds the wait for a server and for a connection to it.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
-
 use super::*;
 
 fn in_time(body: RawDocumentBuf) -> RawDocumentBuf {
@@ -18,12 +14,8 @@ async fn it_bounds_the_wait_for_a_connection() -> Result<()> {
     client.run(&begins(insert(), 1, 1)).await?;
     let told = Arc::<Notify>::default();
     let taken = Arc::clone(&told);
-    servers[0].answers(move |heard| {
-        let answer = rawdoc! { "n": 1, "ok": 1.0 };
-        (heard.name == "count").then(|| Act::Halves(Arc::clone(&taken), answer))
-    });
-    busy.send(&rawdoc! { "count": "books", "$db": "test" })
-        .await?;
+    servers[0].answers(move |heard| counting(&taken, heard));
+    busy.send(&count()).await?;
     servers[0].hears("count").await?;
     let numbered = with(
         insert(),
@@ -61,8 +53,7 @@ async fn it_bounds_the_wait_for_a_server() -> Result<()> {
     let servers = Scripted::set(2).await?;
     servers[0].become_a(Role::Secondary);
     let front = Front::start(&servers, "serverSelectionTimeoutMS=60000").await?;
-    let mut client = Raw::connect(front.port).await?;
-    client.run(&rawdoc! { "hello": 1, "$db": "admin" }).await?;
+    let mut client = front.client().await?;
     assert_eq!(code(&client.ask(&in_time(insert())).await?), 50);
     front.stop().await;
     Ok(())
@@ -75,8 +66,7 @@ async fn a_transaction_that_was_not_begun_is_not_open() -> Result<()> {
     let wing = front.running.mongo_wing().context("no MongoDB port")?;
     let (mut busy, mut client) = (front.client().await?, front.client().await?);
     servers[0].is_late("count", Duration::from_secs(60));
-    busy.send(&rawdoc! { "count": "books", "$db": "test" })
-        .await?;
+    busy.send(&count()).await?;
     servers[0].hears("count").await?;
     assert_eq!(code(&client.ask(&begins(insert(), 1, 1)).await?), 462);
     assert_eq!(wing.transactions(), 0);

@@ -281,10 +281,12 @@ impl Connection {
                     self.inbound = inbound;
                     read?;
                 }
-                None if self.read().await? == 0 => {
-                    return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+                None => {
+                    // Through the thread's buffer: an idle connection holds none.
+                    if scratch::read(&mut self.stream, &mut self.inbound).await? == 0 {
+                        return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+                    }
                 }
-                None => {}
             }
         }
     }
@@ -296,11 +298,6 @@ impl Connection {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
-    }
-
-    /// Reads once, through the thread's buffer: an idle connection holds none.
-    async fn read(&mut self) -> io::Result<usize> {
-        scratch::read(&mut self.stream, &mut self.inbound).await
     }
 
     /// Runs a command of our own.
