@@ -182,6 +182,7 @@ async fn drivers_on_mongo_java_server() -> Result<()> {
     let mongosh = [
         Fails("lists", NO_EXPLAIN),
         Fails("transaction", NO_SESSIONS),
+        Fails("include", OLD_LOOKUP),
     ];
     let beside = on(&port, drivers::MONGOSH, &mongosh);
     let result = tokio::try_join!(one_after_another, beside).map(drop);

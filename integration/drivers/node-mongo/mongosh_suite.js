@@ -3,7 +3,7 @@
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');
-const { url, check, withPassword, main, assert } = require('../node/checks.js');
+const { url, check, annotated, withPassword, main, assert } = require('../node/checks.js');
 
 const program = path.join(__dirname, 'node_modules/mongosh/bin/mongosh.js');
 
@@ -101,6 +101,23 @@ check('duplicate_key', async () => {
     try { use_db.books.insertOne({ _id: 2 }); } catch (error) { code = error.code; }
     print(code)`);
   assert.equal(code, 11000);
+});
+
+annotated('include', async () => {
+  const found = await value(`
+    use_db.authors.drop(); use_db.books.drop();
+    use_db.authors.insertMany([{ _id: 1, name: 'Pratchett' }, { _id: 2, name: 'Anon' }]);
+    use_db.books.insertMany([{ _id: 1, title: 'Mort', author_id: 1 }, { _id: 2, title: 'Eric', author_id: 1 }]);
+    print(EJSON.stringify(use_db.authors.find().sort({ _id: 1 }).comment('@include(books(order: title))').toArray()))`);
+  assert.deepEqual(found.map(({ books }) => books.map(({ title }) => title)), [['Eric', 'Mort'], []]);
+});
+
+annotated('upsert', async () => {
+  const found = await value(`
+    use_db.upserted.drop(); use_db.upserted.createIndex({ email: 1 }, { unique: true });
+    for (const n of [1, 2]) use_db.upserted.insertOne({ email: 'a', n }, { comment: '@upsert(email)' });
+    print(EJSON.stringify(use_db.upserted.find({}, { _id: 0 }).toArray()))`);
+  assert.deepEqual(found, [{ email: 'a', n: 2 }]);
 });
 
 main(START + SCRIPT);

@@ -150,7 +150,7 @@ pub const MONGOSH: Suite = Suite {
         "transaction",
         "duplicate_key",
     ],
-    annotated: &[],
+    annotated: &["include", "upsert"],
 };
 
 /// The Java driver, sync.
