@@ -5,6 +5,8 @@
 mod abandoned;
 #[path = "mongo/admin.rs"]
 mod admin;
+#[path = "mongo/alike.rs"]
+mod alike;
 #[path = "mongo/answers.rs"]
 mod answers;
 #[path = "mongo/bad_input.rs"]

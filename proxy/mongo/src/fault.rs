@@ -87,7 +87,7 @@ impl Fault {
 
     /// Bytes from the client that are no protocol.
     pub fn protocol(error: &twinport_wire::Error) -> Self {
-        let code = if error.is_repeated() {
+        let code = if error.is_repeated() || error.is_field() {
             error.mongo_code().0
         } else if error.is_bson() {
             known::FAILED_TO_PARSE

@@ -8,22 +8,19 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use twinport_core::sql::{Connection, Identity};
 use twinport_core::view;
-use twinport_wire::mongo::bson::RawDocument;
 
 use crate::fault::{Fault, known};
 use crate::forward::Remote;
 use crate::transaction::Owner;
 
 mod place;
+mod room;
 
 use place::{Holder, Place};
+pub(crate) use room::no_file;
 
 /// How long a session lives that nobody uses, and with it the cursors that may wait for as long as they like.
 pub(crate) const SESSION: Duration = Duration::from_secs(30 * 60);
-
-/// A user may open cursors while it has fewer than this many times those that are still free. One alone so has nine
-/// tenths at most, and those who come later find room.
-const SHARE: usize = 9;
 
 /// An open cursor.
 pub(crate) struct Cursor {
@@ -45,6 +42,8 @@ pub(crate) struct Cursor {
     pub(crate) standing: Standing,
     /// It may wait for as long as its session lives.
     pub(crate) patient: bool,
+    /// The database keeps its documents in a file.
+    pub(crate) filed: bool,
 }
 
 /// Where a cursor stands.
@@ -71,11 +70,10 @@ impl Cursor {
 
     /// Whether the database keeps something of it that has to be thrown away.
     pub(crate) fn is_kept(&self) -> bool {
-        let Standing::Continued { continuation, .. } = &self.standing else {
-            return true;
-        };
-        let continuation = RawDocument::from_bytes(continuation);
-        continuation.is_ok_and(|continuation| matches!(continuation.get("qf"), Ok(Some(_))))
+        match &self.standing {
+            Standing::Continued { .. } => self.filed,
+            Standing::Upstream(_) => true,
+        }
     }
 }
 
@@ -123,21 +121,33 @@ impl Cursors {
     pub(crate) fn keep(&self, cursor: Cursor, most: usize) -> Result<(), (Box<Cursor>, Fault)> {
         let mut places = self.places.lock();
         let cursor = Box::new(cursor);
-        if !has_room(&places, &cursor.identity.user, most) {
-            let own = count_of(&places, &cursor.identity.user);
-            let fault = Fault::new(
-                known::EXCEEDED_MEMORY_LIMIT,
-                format_args!(
-                    "too many cursors: {} of {most} are open, {own} of them this user's",
-                    places.len()
-                ),
-            )
-            .hint("Read cursors to their end or close them, or raise mongo.max_cursors");
+        if !room::has_room(&places, &cursor.identity.user, most) {
+            let fault = room::too_many(&places, &cursor.identity.user, most);
             return Err((cursor, fault));
         }
         self.note(&cursor);
         places.insert(cursor.id, Place::Waiting(cursor, Instant::now()));
         Ok(())
+    }
+
+    /// As [`Cursors::keep`], where the database has no more files than this for all cursors.
+    pub(crate) fn keep_within(
+        &self,
+        cursor: Cursor,
+        most: usize,
+        files: Option<usize>,
+    ) -> Result<(), (Box<Cursor>, Fault)> {
+        if cursor.filed
+            && let Some(files) = files
+        {
+            let places = self.places.lock();
+            let user = &cursor.identity.user;
+            if !room::has_file(&places, user, files) {
+                let fault = room::too_many_files(&places, user, files);
+                return Err((Box::new(cursor), fault));
+            }
+        }
+        self.keep(cursor, most)
     }
 
     /// As [`Cursors::keep`]; what is there already is never replaced.
@@ -161,7 +171,7 @@ impl Cursors {
 
     /// Whether this user may open no more.
     pub(crate) fn is_full(&self, user: &str, most: usize) -> bool {
-        !has_room(&self.places.lock(), user, most)
+        !room::has_room(&self.places.lock(), user, most)
     }
 
     /// Notes that a session is used: it lives on, and so do its cursors.
@@ -447,18 +457,6 @@ fn stop(getmores: Vec<Arc<Notify>>) {
     for each in getmores {
         each.notify_one();
     }
-}
-
-/// Whether a user may open one more of `most`.
-fn has_room(places: &HashMap<i64, Place>, user: &str, most: usize) -> bool {
-    let free = most.saturating_sub(places.len());
-    let share = free.saturating_mul(SHARE);
-    // Mostly nobody has to count.
-    places.len() < share || count_of(places, user) < share
-}
-
-fn count_of(places: &HashMap<i64, Place>, user: &str) -> usize {
-    places.values().filter(|place| place.user() == user).count()
 }
 
 fn not_found(id: i64) -> Fault {

@@ -22,6 +22,7 @@ mod crud;
 pub(crate) mod cursor;
 mod duplicate;
 mod explain;
+mod hint;
 mod local_sessions;
 mod login;
 mod opened;
@@ -254,6 +255,9 @@ impl Session {
     }
 
     async fn directed(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        if self.wing.cluster().is_none() {
+            rules::time(&request.command)?;
+        }
         let rewritten = plan::directives(self, request).await?;
         self.wing.asked.commands.add(1);
         let Some(rewritten) = rewritten else {

@@ -16,12 +16,13 @@ mod users;
 pub(crate) use doomed::Doomed;
 use users::Users;
 
-/// What is in force on every connection: cursors that need no connection of their own between two batches, and
-/// no notices.
+/// What is in force on every connection: cursors that need no connection of their own between two batches, collations
+/// where the extension knows them, and no notices.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("application_name", "twinport-mongo"),
     ("client_min_messages", "error"),
     ("documentdb.usefilebasedpersistedcursors", "on"),
+    ("documentdb_core.enablecollation", "on"),
 ];
 
 /// One of the writing functions.
@@ -68,11 +69,15 @@ pub(crate) const FIND_AND_MODIFY: Write = Write {
          FROM documentdb_api.find_and_modify($1, $2, pg_catalog.encode($3, 'hex'))",
 };
 
-pub(crate) const FIND: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+/// Beside the first page, how many cursors the database has files for: nothing where it doesn't know of such a bound.
+pub(crate) const FIND: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
+     pg_catalog.current_setting('documentdb.maxCursorFileCount', true) \
      FROM documentdb_api.find_cursor_first_page($1, $2)";
-pub(crate) const AGGREGATE: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+pub(crate) const AGGREGATE: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
+     pg_catalog.current_setting('documentdb.maxCursorFileCount', true) \
      FROM documentdb_api.aggregate_cursor_first_page($1, $2)";
-pub(crate) const LIST_COLLECTIONS: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
+pub(crate) const LIST_COLLECTIONS: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
+     pg_catalog.current_setting('documentdb.maxCursorFileCount', true) \
      FROM documentdb_api.list_collections_cursor_first_page($1, $2)";
 pub(crate) const LIST_INDEXES: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
      FROM documentdb_api.list_indexes_cursor_first_page($1, $2)";

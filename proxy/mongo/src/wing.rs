@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -53,6 +53,8 @@ pub struct Wing {
     /// What tells this process from another to clients behind a balancer.
     pub(crate) service: ObjectId,
     connections: AtomicI32,
+    /// When it began.
+    pub(crate) began: Instant,
 }
 
 /// The settings as they are now.
@@ -120,6 +122,7 @@ impl Wing {
             drain,
             service: ObjectId::new(),
             connections: AtomicI32::new(0),
+            began: Instant::now(),
             current: ArcSwap::from_pointee(Current::of(settings, mongo, None)?),
         });
         tokio::spawn(upkeep(Arc::downgrade(&wing)));

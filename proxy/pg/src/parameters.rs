@@ -178,11 +178,7 @@ impl Overrides {
             .iter()
             .filter_map(|name| self.values.get_key_value(*name));
         for (name, value) in plain.chain(identity) {
-            sql.push_str("SELECT pg_catalog.set_config(");
-            spelling.push_literal(&mut sql, name);
-            sql.push_str(", ");
-            spelling.push_literal(&mut sql, value);
-            sql.push_str(", false); ");
+            spelling.push_config(&mut sql, name, Some(value));
         }
         Some(sql)
     }

@@ -5,6 +5,9 @@
 
 use std::fmt::Write;
 
+/// A setting that not every version of its extension knows: where it is unknown it stays unset.
+const OPTIONAL: &str = "documentdb_core.enablecollation";
+
 /// How texts are written for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
@@ -43,13 +46,28 @@ impl Spelling {
         sql.push('\'');
     }
 
+    /// A statement that gives a setting a value, or takes it back to what it is without the session.
+    pub(crate) fn push_config(self, sql: &mut String, name: &str, value: Option<&str>) {
+        sql.push_str("SELECT pg_catalog.set_config(");
+        self.push_literal(sql, name);
+        sql.push_str(", ");
+        match value {
+            Some(value) => self.push_literal(sql, value),
+            None => sql.push_str("NULL"),
+        }
+        sql.push_str(", false)");
+        if name == OPTIONAL {
+            sql.push_str(" WHERE pg_catalog.current_setting(");
+            self.push_literal(sql, name);
+            sql.push_str(", true) IS NOT NULL");
+        }
+        sql.push_str("; ");
+    }
+
     /// A statement that takes a setting back to what it is without the session: `app.tenant` has two parts.
     pub(crate) fn push_reset(self, sql: &mut String, name: &str) {
-        if self == Self::Escapes && !name.is_ascii() {
-            sql.push_str("SELECT pg_catalog.set_config(");
-            self.push_literal(sql, name);
-            sql.push_str(", NULL, false); ");
-            return;
+        if name == OPTIONAL || (self == Self::Escapes && !name.is_ascii()) {
+            return self.push_config(sql, name, None);
         }
         sql.push_str("RESET ");
         push_name(sql, name);
@@ -210,6 +228,23 @@ mod tests {
             ["app", "My \"One\",x", "b"]
         );
         assert!(listed("").is_empty());
+    }
+
+    #[test]
+    fn what_a_server_may_not_know_is_set_where_it_does() {
+        let mut sql = String::new();
+        Spelling::Escapes.push_config(&mut sql, OPTIONAL, Some("on"));
+        Spelling::Escapes.push_reset(&mut sql, OPTIONAL);
+        Spelling::Escapes.push_config(&mut sql, "a.b", Some("on"));
+        let known = "WHERE pg_catalog.current_setting('documentdb_core.enablecollation', true) IS NOT NULL; ";
+        assert_eq!(
+            sql,
+            format!(
+                "SELECT pg_catalog.set_config('documentdb_core.enablecollation', 'on', false) {known}\
+                 SELECT pg_catalog.set_config('documentdb_core.enablecollation', NULL, false) {known}\
+                 SELECT pg_catalog.set_config('a.b', 'on', false); "
+            )
+        );
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Error {
         matches!(self.0, Kind::Repeated { .. })
     }
 
+    /// A field of a command is missing, or of another type than it has to have.
+    pub const fn is_field(&self) -> bool {
+        matches!(self.0, Kind::Field { .. })
+    }
+
     /// The SQLSTATE that tells a Postgres client what happened.
     pub const fn sqlstate(&self) -> &'static str {
         match self.0 {
@@ -171,7 +176,7 @@ impl Error {
             Kind::Bson(_) => (22, "InvalidBSON"),
             Kind::Deep => (15, "Overflow"),
             Kind::Repeated { code, .. } => (code, "Location"),
-            Kind::Field { .. } => (9, "FailedToParse"),
+            Kind::Field { .. } => (14, "TypeMismatch"),
             Kind::Checksum => (50694, "ChecksumMismatch"),
             Kind::Unsupported(_) => (238, "NotImplemented"),
             Kind::Scram(_) | Kind::Proof => (18, "AuthenticationFailed"),

@@ -65,6 +65,7 @@ pub(crate) mod known {
     pub(crate) const UNAUTHORIZED: i32 = 13;
     pub(crate) const TYPE_MISMATCH: i32 = 14;
     pub(crate) const OVERFLOW: i32 = 15;
+    pub(crate) const USER_NOT_FOUND: i32 = 11;
     pub(crate) const PROTOCOL_ERROR: i32 = 17;
     pub(crate) const AUTHENTICATION_FAILED: i32 = 18;
     pub(crate) const ILLEGAL_OPERATION: i32 = 20;
@@ -81,6 +82,7 @@ pub(crate) mod known {
     pub(crate) const UNSATISFIABLE_WRITE_CONCERN: i32 = 100;
     pub(crate) const WRITE_CONFLICT: i32 = 112;
     pub(crate) const COMMAND_NOT_SUPPORTED: i32 = 115;
+    pub(crate) const COMMAND_FAILED: i32 = 125;
     pub(crate) const FAILED_TO_SATISFY_READ_PREFERENCE: i32 = 133;
     pub(crate) const CURSOR_IN_USE: i32 = 143;
     pub(crate) const EXCEEDED_MEMORY_LIMIT: i32 = 146;
@@ -101,6 +103,9 @@ pub(crate) mod known {
     pub(crate) const DUPLICATE_KEY: i32 = 11_000;
     pub(crate) const SEARCH_NOT_ENABLED: i32 = 31_082;
     pub(crate) const INTERRUPTED: i32 = 11_601;
+    pub(crate) const MISSING_FIELD: i32 = 40_414;
+    pub(crate) const UNKNOWN_FIELD: i32 = 40_415;
+    pub(crate) const USER_EXISTS: i32 = 51_003;
 }
 
 /// What tells MongoDB that a code has no name.
@@ -157,6 +162,7 @@ const NAMES: &[(i32, &str)] = &[
     (115, "CommandNotSupported"),
     (118, "NamespaceNotSharded"),
     (121, "DocumentValidationFailure"),
+    (125, "CommandFailed"),
     (133, "FailedToSatisfyReadPreference"),
     (134, "ReadConcernMajorityNotAvailableYet"),
     (143, "CursorInUse"),

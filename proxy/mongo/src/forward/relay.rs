@@ -434,6 +434,7 @@ fn cursor(
             lsid: command.lsid.map(ToOwned::to_owned),
         }),
         patient: matches!(patient, Ok(Some(value)) if truth(value)),
+        filed: false,
     })
 }
 

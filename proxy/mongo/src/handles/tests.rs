@@ -21,6 +21,7 @@ fn cursor(id: i64, user: &str, session: Option<u8>, patient: bool) -> Cursor {
             connection: None,
         },
         patient,
+        filed: false,
     }
 }
 

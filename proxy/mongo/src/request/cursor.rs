@@ -2,13 +2,13 @@
 
 use twinport_core::sql::{Connection, Rows, SqlError};
 use twinport_wire::mongo::Command;
-use twinport_wire::mongo::bson::raw::RawArrayBuf;
+use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument};
 use twinport_wire::mongo::bson::rawdoc;
 use twinport_wire::mongo::document::truth;
 
 use super::{Context, Outcome, Place, Request};
 use crate::fault::{Fault, known};
-use crate::handles::{Borrowed, Cursor, Killed, Standing};
+use crate::handles::{Borrowed, Cursor, Killed, Standing, no_file};
 use crate::reply::Reply;
 use crate::upstream as sql;
 
@@ -26,7 +26,11 @@ pub(super) async fn first_page_of(
 ) -> Outcome {
     let request = context.request;
     let parameters = [Some(request.database.as_bytes()), Some(body)];
-    let (rows, connection) = context.call_held(statement, &parameters).await?;
+    let held = context.call_held(statement, &parameters).await;
+    let (rows, connection) = held.map_err(|fault| match fault.code {
+        known::CURSOR_IN_USE => no_file(),
+        _ => fault,
+    })?;
     let Some(continuation) = rows.get(0, 1).map(<[u8]>::to_vec) else {
         give_back(connection, false).await;
         return Reply::row(rows, 0);
@@ -39,14 +43,19 @@ pub(super) async fn first_page_of(
             None
         }
     };
+    let filed = is_filed(&continuation);
     let standing = Standing::Continued {
         continuation,
         connection: held,
     };
-    let cursor = opened(context, &rows, standing)?;
+    let cursor = Cursor {
+        filed,
+        ..opened(context, &rows, standing)?
+    };
     let wing = &context.session.wing;
     let most = wing.current().mongo.max_cursors;
-    if let Err((cursor, fault)) = wing.cursors.keep(cursor, most) {
+    let files = rows.get(0, 4).and_then(number);
+    if let Err((cursor, fault)) = wing.cursors.keep_within(cursor, most, files) {
         wing.dismiss([*cursor]);
         return Err(fault);
     }
@@ -82,7 +91,19 @@ fn opened(context: &Context<'_>, rows: &Rows, standing: Standing) -> Result<Curs
         namespace: namespace.to_owned(),
         standing,
         patient,
+        filed: false,
     })
+}
+
+/// Whether the database keeps a cursor's documents in a file.
+fn is_filed(continuation: &[u8]) -> bool {
+    let continuation = RawDocument::from_bytes(continuation);
+    continuation.is_ok_and(|continuation| matches!(continuation.get("qf"), Ok(Some(_))))
+}
+
+/// A setting that is a number.
+fn number(text: &[u8]) -> Option<usize> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Gives a connection back; `used` tells that a cursor may be open on it.

@@ -24,7 +24,8 @@ pub(super) async fn find(context: &mut Context<'_>) -> Outcome {
     if let Some(reply) = point::read(context).await? {
         return Ok(reply);
     }
-    cursor::first_page(context, sql::FIND).await
+    let page = cursor::first_page(context, sql::FIND).await;
+    page.map_err(|fault| unknown_field(fault, "find"))
 }
 
 pub(super) async fn aggregate(context: &mut Context<'_>) -> Outcome {
@@ -41,9 +42,23 @@ pub(super) async fn aggregate(context: &mut Context<'_>) -> Outcome {
             "$out and $merge can't be used with read concern linearizable",
         ));
     }
-    match local_sessions::listed(context)? {
+    let page = match local_sessions::listed(context)? {
         Some(body) => cursor::first_page_of(context, sql::AGGREGATE, body.as_bytes()).await,
         None => cursor::first_page(context, sql::AGGREGATE).await,
+    };
+    page.map_err(|fault| unknown_field(fault, "aggregate"))
+}
+
+/// What the extension says of a field that a command has not, as MongoDB says it.
+fn unknown_field(fault: Fault, command: &str) -> Fault {
+    let ends = [" is an unknown field", " is not a recognized field"];
+    let text = fault.message.as_str();
+    match ends.iter().find_map(|end| text.strip_suffix(end)) {
+        Some(field) if fault.code == known::BAD_VALUE && !field.contains(' ') => Fault::new(
+            known::UNKNOWN_FIELD,
+            format_args!("BSON field '{command}.{field}' is an unknown field."),
+        ),
+        _ => fault,
     }
 }
 
@@ -82,6 +97,12 @@ fn counts_all(body: &RawDocument) -> bool {
 
 pub(super) async fn distinct(context: &mut Context<'_>) -> Outcome {
     context.request.collection()?;
+    if !context.request.command.has("key") {
+        return Err(Fault::new(
+            known::MISSING_FIELD,
+            "BSON field 'distinct.key' is missing but a required field",
+        ));
+    }
     single(context, sql::DISTINCT).await
 }
 

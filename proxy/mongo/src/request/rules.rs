@@ -1,5 +1,7 @@
 //! What a command may ask for, and what its errors mean by where it stands.
 
+use std::time::Duration;
+
 use twinport_wire::mongo::Command;
 
 use super::Request;
@@ -111,10 +113,27 @@ pub(super) fn retryable(fault: Fault, request: &Request<'_>) -> Fault {
     }
 }
 
-/// The extension watches maxTimeMS too, and may be the first to see that it is over.
+/// Whether the time that a command allows itself is one that there is.
+pub(super) fn time(command: &Command<'_>) -> Result<(), Fault> {
+    match command.max_time_ms {
+        Some(millis) if i32::try_from(millis).map_or(true, i32::is_negative) => Err(Fault::new(
+            known::BAD_VALUE,
+            format_args!(
+                "{millis} value for maxTimeMS is out of range [0, {}]",
+                i32::MAX
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The extension's clock may be ahead of ours by so much.
+const AHEAD: Duration = Duration::from_millis(10);
+
+/// The extension watches maxTimeMS too, and may be the first to see that it is over. What ends before that was killed.
 pub(super) fn late(fault: Fault, request: &Request<'_>) -> Fault {
-    let bounded = request.command.max_time_ms.is_some_and(|millis| millis > 0);
-    if bounded && fault.code == known::INTERRUPTED {
+    let over = request.bound().is_some_and(|left| left <= AHEAD);
+    if over && fault.code == known::INTERRUPTED {
         Fault::timed_out()
     } else {
         fault

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use twinport_core::sql::Rows;
-use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::error::Error as Malformed;
+use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawBson, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
 use twinport_wire::mongo::document;
 
 use super::query::single;
-use super::{Context, Outcome, Place, cursor};
+use super::{Context, Outcome, Place, cursor, in_time};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, code_of};
 use crate::upstream as sql;
@@ -84,6 +85,12 @@ pub(super) async fn compact(context: &mut Context<'_>) -> Outcome {
 }
 
 pub(super) async fn list_databases(context: &mut Context<'_>) -> Outcome {
+    if context.request.database != "admin" {
+        return Err(Fault::new(
+            known::UNAUTHORIZED,
+            "listDatabases may only be run against the admin database.",
+        ));
+    }
     alone(context, sql::LIST_DATABASES).await
 }
 
@@ -100,7 +107,62 @@ pub(super) async fn list_collections(context: &mut Context<'_>) -> Outcome {
 
 pub(super) async fn list_indexes(context: &mut Context<'_>) -> Outcome {
     context.request.collection()?;
-    cursor::first_page(context, sql::LIST_INDEXES).await
+    // The extension gives all at once, whatever the batch's size.
+    let reply = cursor::first_page(context, sql::LIST_INDEXES).await?;
+    let answer = without_ordered(reply.document()?);
+    let answer = answer.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+    Ok(Reply::Document(answer))
+}
+
+/// An answer to `listIndexes` without the extension's own option, which nobody has asked for: mappers that compare
+/// indexes with their models would make each anew.
+fn without_ordered(answer: &RawDocument) -> Result<RawDocumentBuf, Malformed> {
+    rebuilt(answer, |key, value| match (key, value) {
+        ("cursor", RawBsonRef::Document(cursor)) => {
+            let cursor = rebuilt(cursor, |key, value| match (key, value) {
+                ("firstBatch", RawBsonRef::Array(batch)) => {
+                    let mut indexes = RawArrayBuf::new();
+                    for index in batch {
+                        match index? {
+                            RawBsonRef::Document(index) => indexes.push(index_told(index)?),
+                            other => indexes.push(other),
+                        }
+                    }
+                    Ok(Some(RawBson::Array(indexes)))
+                }
+                (_, value) => Ok(Some(value.into())),
+            })?;
+            Ok(Some(RawBson::Document(cursor)))
+        }
+        (_, value) => Ok(Some(value.into())),
+    })
+}
+
+fn index_told(index: &RawDocument) -> Result<RawDocumentBuf, Malformed> {
+    rebuilt(index, |key, value| match (key, value) {
+        ("storageEngine", RawBsonRef::Document(engine)) => {
+            let engine = rebuilt(engine, |key, value| {
+                Ok((key != "enableOrderedIndex").then(|| value.into()))
+            })?;
+            Ok((!engine.is_empty()).then_some(RawBson::Document(engine)))
+        }
+        (_, value) => Ok(Some(value.into())),
+    })
+}
+
+/// The fields of a document, each as it becomes.
+fn rebuilt(
+    document: &RawDocument,
+    mut becomes: impl FnMut(&str, RawBsonRef<'_>) -> Result<Option<RawBson>, Malformed>,
+) -> Result<RawDocumentBuf, Malformed> {
+    let mut out = RawDocumentBuf::new();
+    for element in document {
+        let (key, value) = element?;
+        if let Some(value) = becomes(key.as_str(), value)? {
+            out.append(key, value);
+        }
+    }
+    Ok(out)
 }
 
 pub(super) async fn coll_stats(context: &mut Context<'_>) -> Outcome {
@@ -152,7 +214,7 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
     }
     let created = context.call(sql::CREATE_INDEXES, &parameters).await?;
     if created.boolean(0, 1) == Some(false) {
-        return Err(index_fault(&created));
+        return not_built(context, &created);
     }
     let wanted = created
         .get(0, 2)
@@ -164,24 +226,18 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
         let mut pause = FIRST_LOOK;
         loop {
             let status = context.call(sql::INDEX_STATUS, &[Some(&wanted)]).await?;
-            if status.boolean(0, 1) == Some(false) {
-                return Err(index_fault(&status));
-            }
-            if status.boolean(0, 2) != Some(false) {
-                return Ok(());
+            let failed = status.boolean(0, 1) == Some(false);
+            if failed || status.boolean(0, 2) != Some(false) {
+                return Ok((failed, status));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
     };
-    match request.bound() {
-        Some(bound) => match tokio::time::timeout(bound, waiting).await {
-            Ok(built) => built?,
-            Err(_) => return Err(Fault::timed_out()),
-        },
-        None => waiting.await?,
+    match in_time(request.bound(), waiting).await? {
+        (true, status) => not_built(context, &status),
+        (false, _) => index_answer(&created),
     }
-    index_answer(&created)
 }
 
 /// What the extension says for each shard, as one server says it.
@@ -199,6 +255,38 @@ fn index_answer(rows: &Rows) -> Outcome {
     }
     out.append(cstr!("ok"), 1.0);
     Ok(Reply::Document(out))
+}
+
+/// The answer to a `createIndexes` that has come to nothing. Of documents that are equal in a unique index it tells the
+/// index; the extension doesn't tell what they have there.
+fn not_built(context: &Context<'_>, rows: &Rows) -> Outcome {
+    let fault = index_fault(rows);
+    let name = fault.message.split_once("Index '");
+    let name = name.and_then(|(_, rest)| Some(rest.rsplit_once('\'')?.0));
+    let (known::DUPLICATE_KEY, Some(name)) = (fault.code, name) else {
+        return Err(fault);
+    };
+    let request = context.request;
+    let mut told = Fault::new(
+        fault.code,
+        format_args!(
+            "Index build failed: E11000 duplicate key error collection: {}.{} index: {name}",
+            request.database,
+            request.collection()?
+        ),
+    )
+    .to_document();
+    let indexes = request.command.body.get_array("indexes");
+    let mut indexes = indexes.into_iter().flatten().flatten();
+    let key = indexes.find_map(|index| {
+        let index = index.as_document()?;
+        let is_it = index.get_str("name").ok()? == name;
+        is_it.then(|| index.get_document("key").ok())?
+    });
+    if let Some(key) = key {
+        told.append(cstr!("keyPattern"), key.to_owned());
+    }
+    Ok(Reply::Document(told))
 }
 
 fn index_fault(rows: &Rows) -> Fault {

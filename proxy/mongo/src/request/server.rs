@@ -1,7 +1,5 @@
 //! What is answered of the server itself: mostly asked by shells and tools at their start.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{DateTime, RawBsonRef, rawdoc};
 
@@ -61,13 +59,23 @@ pub(super) async fn last_error(_: &mut Context<'_>) -> Outcome {
     }))
 }
 
+/// The logs that `getLog` knows; there is nothing in them.
+const LOGS: [&str; 2] = ["global", "startupWarnings"];
+
 pub(super) async fn log(context: &mut Context<'_>) -> Outcome {
-    let asked = context.request.command.value.as_str().unwrap_or_default();
+    let Some(asked) = context.request.command.value.as_str() else {
+        let what = "Argument to getLog must be of type String";
+        return Err(Fault::new(known::TYPE_MISMATCH, what));
+    };
     if asked == "*" {
-        return Ok(Reply::Document(rawdoc! {
-            "names": ["global", "startupWarnings"],
-            "ok": 1.0,
-        }));
+        let names: RawArrayBuf = LOGS.into_iter().collect();
+        return Ok(Reply::Document(rawdoc! { "names": names, "ok": 1.0 }));
+    }
+    if !LOGS.contains(&asked) {
+        return Err(Fault::new(
+            known::COMMAND_FAILED,
+            format_args!("No log named '{asked}'"),
+        ));
     }
     Ok(Reply::Document(rawdoc! {
         "totalLinesWritten": 0,
@@ -159,15 +167,17 @@ pub(super) async fn status(context: &mut Context<'_>) -> Outcome {
     let accepted = i64::try_from(wing.stats.accepted.get()).unwrap_or(i64::MAX);
     let cursors = i64::try_from(wing.cursors()).unwrap_or(i64::MAX);
     let transactions = i64::try_from(wing.transactions()).unwrap_or(i64::MAX);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let uptime = now.map_or(0.0, |now| now.as_secs_f64()) - started();
+    let uptime = wing.began.elapsed();
+    let seconds = i64::try_from(uptime.as_secs()).unwrap_or(i64::MAX);
     let [major, minor, patch, _] = handshake::VERSION;
     Ok(Reply::Document(rawdoc! {
         "host": host_name().as_str(),
         "version": format!("{major}.{minor}.{patch}"),
         "process": "mongos",
         "pid": i64::from(std::process::id()),
-        "uptime": uptime.floor(),
+        "uptime": uptime.as_secs_f64().floor(),
+        "uptimeMillis": i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX),
+        "uptimeEstimate": seconds,
         "localTime": DateTime::now(),
         "connections": {
             "current": current,
@@ -178,15 +188,6 @@ pub(super) async fn status(context: &mut Context<'_>) -> Outcome {
         "transactions": { "currentOpen": transactions },
         "ok": 1.0,
     }))
-}
-
-/// When the first question for it came, in seconds since 1970: nobody asks before a client is there.
-fn started() -> f64 {
-    static STARTED: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
-    *STARTED.get_or_init(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.map_or(0.0, |now| now.as_secs_f64())
-    })
 }
 
 pub(super) async fn top(_: &mut Context<'_>) -> Outcome {

@@ -3,7 +3,8 @@
 use twinport_core::sql::Pending;
 
 use super::{
-    Context, Outcome, crud, cursor, explain, login, query, schema, server, sessions, testing, users,
+    Context, Outcome, crud, cursor, explain, hint, login, query, schema, server, sessions, testing,
+    users,
 };
 use crate::fault::{Fault, known};
 use crate::forward;
@@ -104,7 +105,7 @@ static COMMANDS: &[Entry] = &[
     Entry::new("currentOp", |c| Box::pin(server::current_op(c))),
     Entry::new("dbStats", |c| Box::pin(schema::db_stats(c))),
     Entry::new("dbstats", |c| Box::pin(schema::db_stats(c))),
-    Entry::new("delete", |c| Box::pin(crud::delete(c))).transactional(),
+    Entry::new("delete", |c| Box::pin(hint::delete(c))).transactional(),
     Entry::new("distinct", |c| Box::pin(query::distinct(c))).transactional(),
     Entry::new("drop", |c| Box::pin(schema::drop_collection(c))),
     Entry::new("dropDatabase", |c| Box::pin(schema::drop_database(c))),
@@ -169,7 +170,7 @@ static COMMANDS: &[Entry] = &[
     Entry::new("serverStatus", |c| Box::pin(server::status(c))),
     Entry::new("startSession", |c| Box::pin(sessions::start(c))),
     Entry::new("top", |c| Box::pin(server::top(c))),
-    Entry::new("update", |c| Box::pin(crud::update(c))).transactional(),
+    Entry::new("update", |c| Box::pin(hint::update(c))).transactional(),
     Entry::new("updateRole", |c| Box::pin(users::update_role(c))),
     Entry::new("updateSearchIndex", |c| Box::pin(schema::search_index(c))),
     Entry::new("updateUser", |c| Box::pin(users::update_user(c))),

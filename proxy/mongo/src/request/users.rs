@@ -2,11 +2,12 @@
 //!
 //! Who may log in here is said by the settings; these commands change what the database knows.
 
+use twinport_core::sql::SqlError;
 use twinport_wire::mongo::bson::raw::{CStr, RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 
 use super::schema::alone;
-use super::{Context, Outcome};
+use super::{Context, Ended, Outcome, Request, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 use crate::upstream as sql;
@@ -20,7 +21,9 @@ pub(super) async fn update_user(context: &mut Context<'_>) -> Outcome {
 }
 
 pub(super) async fn drop_user(context: &mut Context<'_>) -> Outcome {
-    alone(context, sql::DROP_USER).await
+    let request = context.request;
+    changed(context, sql::DROP_USER, request.body()).await?;
+    Ok(Reply::ok())
 }
 
 pub(super) async fn users_info(context: &mut Context<'_>) -> Outcome {
@@ -49,8 +52,50 @@ pub(super) async fn drop_role(context: &mut Context<'_>) -> Outcome {
 async fn with_roles(context: &mut Context<'_>, statement: &'static str) -> Outcome {
     let request = context.request;
     let body = placed(request.command.body, request.database)?;
-    context.call(statement, &[Some(body.as_bytes())]).await?;
+    changed(context, statement, body.as_bytes()).await?;
     Ok(Reply::ok())
+}
+
+/// Runs a function that changes a user, who may be there already, or not be there.
+async fn changed(
+    context: &mut Context<'_>,
+    statement: &'static str,
+    body: &[u8],
+) -> Result<(), Fault> {
+    let mut connection = context.lease().await?;
+    let parameters = [Some(body)];
+    let run = connection.run(statement, &parameters);
+    let result = within_bound_sql(context.bound(), run).await;
+    let told = match &result {
+        Err(Ended::Failed(SqlError::Server { code, message, .. })) => {
+            about_user(context.request, code, message)
+        }
+        _ => None,
+    };
+    let settled = settle(result, connection);
+    let (_, connection) = settled.map_err(|fault| told.unwrap_or(fault))?;
+    connection.release();
+    Ok(())
+}
+
+/// What MongoDB says where Postgres says this of the role that is the user.
+fn about_user(request: &Request<'_>, state: &str, message: &str) -> Option<Fault> {
+    let name = request.command.value.as_str()?;
+    if !message.contains(&format!("\"{name}\"")) {
+        return None;
+    }
+    let user = format!("{name}@{}", request.database);
+    match (request.command.name, state) {
+        ("createUser", "42710") => Some(Fault::new(
+            known::USER_EXISTS,
+            format_args!("User \"{user}\" already exists"),
+        )),
+        ("dropUser" | "updateUser", "42704") => Some(Fault::new(
+            known::USER_NOT_FOUND,
+            format_args!("User '{user}' not found"),
+        )),
+        _ => None,
+    }
 }
 
 /// A role that is a text alone is one of the command's database.
