@@ -6,6 +6,7 @@
 //!
 //! Postgres is reached through [`twinport_core::sql`]: nothing here knows the other wing.
 
+mod array;
 pub mod auth;
 mod catalogs;
 mod failpoint;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use twinport_core::sql::{Identity, Made, Rows, SqlError};
 
 use super::Table;
+use crate::array::{BYTEA, array};
 use crate::record::Record;
 use crate::wing::Wing;
 
@@ -34,9 +35,6 @@ pub(crate) const LARGEST: usize = 16 * 1024;
 
 /// How long after a group that was refused all inserts into its collection go by themselves.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// `bytea`, in Postgres's catalog of types.
-const BYTEA: i32 = 17;
 
 /// What is to be inserted.
 pub(crate) struct Insert {
@@ -231,8 +229,9 @@ impl Seat {
 
     /// Runs a group, unless all its clients leave.
     async fn run(self, mut group: Vec<Member>) {
-        let column =
-            |of: fn(&Insert) -> Option<&[u8]>| array(group.iter().map(|member| of(&member.insert)));
+        let column = |of: fn(&Insert) -> Option<&[u8]>| {
+            array(BYTEA, group.iter().map(|member| of(&member.insert)))
+        };
         let keys = column(|insert| Some(&insert.key));
         let documents = column(|insert| Some(&insert.document));
         let records = column(|insert| insert.record.as_ref().map(|record| &*record.id));
@@ -328,42 +327,4 @@ pub(super) fn statement(collection: i64, same: &str, record: Option<&str>) -> Ma
              RETURNING shard_key_value){recorded} \
          SELECT pg_catalog.count(*) FROM d"
     ))
-}
-
-/// An array of `bytea` as Postgres reads it (`array_recv`).
-fn array<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>> + Clone) -> Vec<u8> {
-    let number = |size: usize| i32::try_from(size).unwrap_or(i32::MAX).to_be_bytes();
-    let size = |value: Option<&[u8]>| 4 + value.map_or(0, <[u8]>::len);
-    let mut out = Vec::with_capacity(20 + values.clone().map(size).sum::<usize>());
-    let nulls = values.clone().any(|value| value.is_none());
-    for header in [1, i32::from(nulls), BYTEA] {
-        out.extend_from_slice(&header.to_be_bytes());
-    }
-    out.extend_from_slice(&number(values.len()));
-    out.extend_from_slice(&1_i32.to_be_bytes());
-    for value in values {
-        match value {
-            None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-            Some(value) => {
-                out.extend_from_slice(&number(value.len()));
-                out.extend_from_slice(value);
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_array_is_as_postgres_reads_it() {
-        let values = [Some(&b"ab"[..]), None];
-        let expected = [
-            0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 17, 0, 0, 0, 2, 0, 0, 0, 1, // the header
-            0, 0, 0, 2, b'a', b'b', 255, 255, 255, 255,
-        ];
-        assert_eq!(array(values.iter().copied()), expected);
-    }
 }

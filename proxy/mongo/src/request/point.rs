@@ -147,10 +147,12 @@ pub(super) async fn insert(
             within_bound_sql(context.bound(), run).await
         }
     };
+    let passes = is_of_the_moment(&result);
     let rows = finish(result, connection)?;
     let failed = rows.is_none();
     match rows {
         Some(rows) if !rows.is_empty() => Ok(Straight::Done(rows)),
+        None if passes => Ok(Straight::Left),
         _ => Ok(Straight::Refused(Refused { place, failed })),
     }
 }
@@ -189,13 +191,21 @@ async fn way(context: &mut Context<'_>, place: &Place) -> Result<Way, Fault> {
 /// Whether the server speaks of the table or of the right to it, its layout, what works on it; and not of a lock, a
 /// conflict, a lack of memory, which say nothing of the next statement.
 fn is_of_table(result: &Result<Rows, Ended>) -> bool {
+    is_of_class(result, &["42", "3F", "0A"])
+}
+
+/// Whether the server speaks of a conflict, of a lock, or of what it lacks just now: nothing to remember of the
+/// collection.
+fn is_of_the_moment(result: &Result<Rows, Ended>) -> bool {
+    is_of_class(result, &["40", "53", "55"])
+}
+
+fn is_of_class(result: &Result<Rows, Ended>, classes: &[&str]) -> bool {
     let Err(Ended::Failed(error)) = result else {
         return false;
     };
-    let classes = ["42", "3F", "0A"];
-    error
-        .code()
-        .is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
+    let of = |code: &str| classes.iter().any(|class| code.starts_with(class));
+    error.code().is_some_and(of)
 }
 
 /// Gives the connection back. No rows if the server has refused for a reason that need not be the extension's: no

@@ -13,12 +13,10 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 use twinport_core::sql::{Identity, SqlError};
 
+use crate::array::{BIGINT, array};
 use crate::wing::Wing;
 
 const DELETE: &str = "SELECT documentdb_api_internal.delete_cursors($1::bigint[])";
-
-/// The OID of bigint.
-const BIGINT: u32 = 20;
 
 /// How many one statement deletes.
 const TURN: usize = 1000;
@@ -150,7 +148,8 @@ impl Wing {
         let mut connection = self.lease(identity).await?;
         let user = &identity.user;
         let taken = self.doomed.take(user);
-        let ids = array(taken.iter().map(|(id, _)| *id));
+        let ids: Vec<_> = taken.iter().map(|(id, _)| id.to_be_bytes()).collect();
+        let ids = array(BIGINT, ids.iter().map(|id| Some(&id[..])));
         let deleted = connection.run(DELETE, &[Some(&ids)]).await;
         match deleted {
             Ok(_) => connection.release(),
@@ -192,21 +191,6 @@ async fn tend(wing: Weak<Wing>, user: Arc<str>) {
     }
 }
 
-/// Postgres's binary form of an array of bigint.
-fn array(ids: impl ExactSizeIterator<Item = i64>) -> Vec<u8> {
-    let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::with_capacity(20 + 12 * ids.len());
-    // One dimension, no NULL, the type; its length and its lower bound.
-    for head in [1, 0, BIGINT, count, 1] {
-        bytes.extend_from_slice(&head.to_be_bytes());
-    }
-    for id in ids {
-        bytes.extend_from_slice(&8_u32.to_be_bytes());
-        bytes.extend_from_slice(&id.to_be_bytes());
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use twinport_core::sql::Proof;
@@ -243,17 +227,5 @@ mod tests {
         assert!(doomed.goes_on("ann", KEPT).is_some());
         assert!(doomed.goes_on("ann", Duration::ZERO).is_none());
         assert_eq!(doomed.0.lock().count, 0);
-    }
-
-    #[test]
-    fn an_array_is_as_postgres_sends_it() {
-        let bytes = array([1, -1].into_iter());
-        let expected = [
-            &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 20][..],
-            &[0, 0, 0, 2, 0, 0, 0, 1],
-            &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1],
-            &[0, 0, 0, 8, 255, 255, 255, 255, 255, 255, 255, 255],
-        ];
-        assert_eq!(bytes, expected.concat());
     }
 }
