@@ -11,6 +11,8 @@ mod alike;
 mod answers;
 #[path = "mongo/bad_input.rs"]
 mod bad_input;
+#[path = "mongo/batches.rs"]
+mod batches;
 #[path = "mongo/bounds.rs"]
 mod bounds;
 #[path = "mongo/bson.rs"]

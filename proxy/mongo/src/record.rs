@@ -50,6 +50,9 @@ struct State {
     chosen: Option<(Recorder, u32)>,
 }
 
+/// In place of the number of a part that is not the first: as nothing is sent by it, it can't withdraw.
+const NOT_FIRST: u32 = 0;
+
 /// A write that may be sent again, as it is sent once.
 pub(crate) struct Attempt {
     pub(crate) record: Record,
@@ -68,6 +71,19 @@ impl Attempt {
             record,
             recording,
             number,
+        }
+    }
+
+    /// A part of it: what is sent anew of it after the first answer. The same records it, for good.
+    pub(crate) fn part(&self, part: u32) -> Self {
+        let mut record = self.record.clone();
+        if part > 0 {
+            record.id.extend_from_slice(&part.to_be_bytes());
+        }
+        Self {
+            record,
+            recording: Arc::clone(&self.recording),
+            number: if part > 0 { NOT_FIRST } else { self.number },
         }
     }
 
@@ -122,7 +138,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_withdraws_what_was_sent_twice() {
+    fn nobody_withdraws_what_was_done_in_part() {
+        let recording = Arc::default();
+        let first = attempt(&recording);
+        assert_eq!(first.part(0).recorder(Recorder::Table), Recorder::Table);
+        let next = first.part(1);
+        assert!(!next.withdraw());
+        assert_ne!(next.record.id, first.record.id);
+        assert_eq!(next.recorder(Recorder::Extension), Recorder::Table);
+    }
+
+    #[test]
+    fn nobody_withdraws_what_was_sent_was_sent_twice() {
         let recording = Arc::default();
         let first = attempt(&recording);
         assert_eq!(first.recorder(Recorder::Table), Recorder::Table);

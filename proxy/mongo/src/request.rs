@@ -17,6 +17,7 @@ use crate::reply::{Answer, Reply, Way, build};
 use crate::session::Session;
 use crate::transaction::{self, Owner, Within};
 
+mod batch;
 mod concern;
 mod crud;
 pub(crate) mod cursor;

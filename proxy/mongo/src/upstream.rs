@@ -26,8 +26,14 @@ pub const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// One of the writing functions.
-#[derive(Clone, Copy)]
 pub(crate) struct Write {
+    pub(crate) patient: Way,
+    /// A statement fails that would have to wait for a lock.
+    pub(crate) hasty: Option<Way>,
+}
+
+/// How a writing function is called.
+pub(crate) struct Way {
     /// The write alone.
     pub(crate) plain: &'static str,
     /// With a record of what it did, by the record's `id`, the last parameter: whoever sends it again gets that.
@@ -36,37 +42,69 @@ pub(crate) struct Write {
     numbered: &'static str,
 }
 
+macro_rules! way {
+    ($function:literal, ($($arguments:literal),+), $id:literal, ($($recorded_as:literal),+)) => {
+        Way {
+            plain: concat!(
+                "SELECT p_result, p_success FROM documentdb_api.",
+                $function, "(", $($arguments,)+ ")"
+            ),
+            recorded: concat!(
+                "INSERT INTO twinport.retryable_writes (id, result, success) SELECT ",
+                $($recorded_as,)+ ", p_result::bytea, p_success FROM documentdb_api.",
+                $function, "(", $($arguments,)+ ") RETURNING result, success"
+            ),
+            numbered: concat!(
+                "SELECT p_result, p_success FROM documentdb_api.",
+                $function, "(", $($arguments,)+ ", pg_catalog.encode(", $id, ", 'hex'))"
+            ),
+        }
+    };
+}
+
+macro_rules! patient {
+    ($function:literal, $others:literal, $id:literal) => {
+        way!($function, ("$1, ", $others), $id, ($id))
+    };
+}
+
+/// A wait is for one row, and a batch that is in the way is mostly over by then. What is recorded waits as ever: for
+/// the same write that was sent before and is under way.
+macro_rules! hasty {
+    ($function:literal, $others:literal, $id:literal) => {
+        way!(
+            $function,
+            (
+                "CASE WHEN pg_catalog.set_config('lock_timeout', '20ms', true) IS NOT NULL \
+                    THEN $1::text END, ",
+                $others
+            ),
+            $id,
+            (
+                "CASE WHEN pg_catalog.set_config('lock_timeout', '0', true) IS NOT NULL THEN ",
+                $id,
+                "::bytea END"
+            )
+        )
+    };
+}
+
+/// Inserts wait for nothing but a document with the same key.
 pub(crate) const INSERT: Write = Write {
-    plain: "SELECT p_result, p_success FROM documentdb_api.insert($1, $2, $3)",
-    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $4, p_result::bytea, p_success FROM documentdb_api.insert($1, $2, $3) \
-         RETURNING result, success",
-    numbered: "SELECT p_result, p_success \
-         FROM documentdb_api.insert($1, $2, $3, pg_catalog.encode($4, 'hex'))",
+    patient: patient!("insert", "$2, $3", "$4"),
+    hasty: None,
 };
 pub(crate) const UPDATE: Write = Write {
-    plain: "SELECT p_result, p_success FROM documentdb_api.update($1, $2, $3)",
-    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $4, p_result::bytea, p_success FROM documentdb_api.update($1, $2, $3) \
-         RETURNING result, success",
-    numbered: "SELECT p_result, p_success \
-         FROM documentdb_api.update($1, $2, $3, pg_catalog.encode($4, 'hex'))",
+    patient: patient!("update", "$2, $3", "$4"),
+    hasty: Some(hasty!("update", "$2, $3", "$4")),
 };
 pub(crate) const DELETE: Write = Write {
-    plain: "SELECT p_result, p_success FROM documentdb_api.delete($1, $2, $3)",
-    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $4, p_result::bytea, p_success FROM documentdb_api.delete($1, $2, $3) \
-         RETURNING result, success",
-    numbered: "SELECT p_result, p_success \
-         FROM documentdb_api.delete($1, $2, $3, pg_catalog.encode($4, 'hex'))",
+    patient: patient!("delete", "$2, $3", "$4"),
+    hasty: Some(hasty!("delete", "$2, $3", "$4")),
 };
 pub(crate) const FIND_AND_MODIFY: Write = Write {
-    plain: "SELECT p_result, p_success FROM documentdb_api.find_and_modify($1, $2)",
-    recorded: "INSERT INTO twinport.retryable_writes (id, result, success) \
-         SELECT $3, p_result::bytea, p_success FROM documentdb_api.find_and_modify($1, $2) \
-         RETURNING result, success",
-    numbered: "SELECT p_result, p_success \
-         FROM documentdb_api.find_and_modify($1, $2, pg_catalog.encode($3, 'hex'))",
+    patient: patient!("find_and_modify", "$2", "$3"),
+    hasty: Some(hasty!("find_and_modify", "$2", "$3")),
 };
 
 /// Beside the first page, how many cursors the database has files for: nothing where it doesn't know of such a bound.
@@ -174,7 +212,7 @@ impl Ledger {
     pub(crate) async fn once(
         &self,
         connection: &mut Box<dyn Connection>,
-        write: Write,
+        write: &Way,
         parameters: &[Option<&[u8]>],
         attempt: &Attempt,
     ) -> Result<Rows, SqlError> {

@@ -1,11 +1,14 @@
 //! `insert`, `update`, `delete`, `findAndModify`.
 
-use twinport_core::sql::Rows;
-use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
-use twinport_wire::mongo::document::integer;
+use std::time::Duration;
 
+use twinport_core::sql::{Rows, SqlError};
+use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
+use twinport_wire::mongo::document::{self, integer};
+
+use super::batch::{Batch, CONFLICTS, HASTY, RACES, has_raced, is_upsert_by_other};
 use super::point::Straight;
-use super::{Context, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
+use super::{Context, Ended, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
 use crate::fault::{Fault, known};
 use crate::points::INSERTED;
 use crate::record::Attempt;
@@ -13,15 +16,15 @@ use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
 
 pub(super) async fn insert(context: &mut Context<'_>) -> Outcome {
-    write(context, "documents", sql::INSERT).await
+    write(context, "documents", &sql::INSERT).await
 }
 
 pub(super) async fn update(context: &mut Context<'_>) -> Outcome {
-    write(context, "updates", sql::UPDATE).await
+    write(context, "updates", &sql::UPDATE).await
 }
 
 pub(super) async fn delete(context: &mut Context<'_>) -> Outcome {
-    write(context, "deletes", sql::DELETE).await
+    write(context, "deletes", &sql::DELETE).await
 }
 
 pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
@@ -30,10 +33,27 @@ pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
     let body = body.as_ref().map_or(request.body(), |body| body.as_bytes());
     let parameters = [Some(request.database.as_bytes()), Some(body)];
     let attempt = context.attempt()?;
-    match apply(context, sql::FIND_AND_MODIFY, &parameters, attempt.as_ref()).await {
-        Ok(rows) => Reply::row(rows, 0),
-        Err(fault) if fault.code == known::DUPLICATE_KEY => duplicate::failed(context, fault).await,
-        Err(fault) => Err(fault),
+    let hasty = match is_upsert_by_other(request.command.body, "query") {
+        true => HASTY,
+        false => 0,
+    };
+    let mut races = 0;
+    loop {
+        let write = &sql::FIND_AND_MODIFY;
+        let sent = send(context, write, hasty, &parameters, attempt.as_ref());
+        return match sent.await {
+            Ok(rows) => Reply::row(rows, 0),
+            Err(fault) if fault.code == known::DUPLICATE_KEY => {
+                let free = matches!(context.place, Place::Free);
+                if free && races < RACES && has_raced(request.command.body, "query", &fault.message)
+                {
+                    races += 1;
+                    continue;
+                }
+                duplicate::failed(context, fault).await
+            }
+            Err(fault) => Err(fault),
+        };
     }
 }
 
@@ -60,14 +80,9 @@ fn modern(context: &Context<'_>) -> Result<Option<RawDocumentBuf>, Fault> {
     Ok(Some(out))
 }
 
-async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> Outcome {
+async fn write(context: &mut Context<'_>, sequence: &str, write: &sql::Write) -> Outcome {
     let request = context.request;
     request.collection()?;
-    let parameters = [
-        Some(request.database.as_bytes()),
-        Some(request.body()),
-        request.sequence(sequence),
-    ];
     let attempt = context.attempt()?;
     let attempt = attempt.as_ref();
     let straight = match sequence {
@@ -77,10 +92,9 @@ async fn write(context: &mut Context<'_>, sequence: &str, write: sql::Write) -> 
     let (rows, refused) = match straight {
         Straight::Done(rows) => (rows, None),
         Straight::Inserted => (inserted(), None),
-        Straight::Left => (apply(context, write, &parameters, attempt).await?, None),
+        Straight::Left => (run(context, sequence, write, attempt).await?, None),
         Straight::Refused(refused) => {
-            let rows = apply(context, write, &parameters, attempt).await?;
-            (rows, Some(refused))
+            (run(context, sequence, write, attempt).await?, Some(refused))
         }
     };
     let (mut reply, failed) = write_result(rows)?;
@@ -138,22 +152,129 @@ fn denied(request: &Request<'_>, fault: &Fault) -> Fault {
     )
 }
 
-/// Runs a write; one that may be sent again is recorded, so that it is applied once.
-async fn apply(
+/// Runs the statements of a write: all at once, and then those that have not had their locks.
+async fn run(
     context: &mut Context<'_>,
-    write: sql::Write,
+    sequence: &str,
+    write: &sql::Write,
+    attempt: Option<&Attempt>,
+) -> Result<Rows, Fault> {
+    let request = context.request;
+    let [database, body] = [request.database.as_bytes(), request.body()];
+    let as_it_came = [Some(database), Some(body), request.sequence(sequence)];
+    let batch = match context.place {
+        Place::Free => Batch::read(request, sequence),
+        Place::Within(_) => None,
+    };
+    let Some(mut batch) = batch else {
+        return send(context, write, 0, &as_it_came, attempt).await;
+    };
+    let mut part = 0_u32;
+    loop {
+        let attempt = attempt.map(|attempt| attempt.part(part));
+        let attempt = attempt.as_ref();
+        let hasty = u32::from(batch.is_hasty());
+        let whole = batch.is_as_it_came();
+        let rows = if whole {
+            send(context, write, hasty, &as_it_came, attempt).await?
+        } else {
+            let (body, statements) = (without(request.command.body, sequence)?, batch.sequence());
+            let parameters = [Some(database), Some(body.as_bytes()), Some(&*statements)];
+            send(context, write, hasty, &parameters, attempt).await?
+        };
+        let Ok(answer) = document::document(rows.get(0, 0).unwrap_or_default()) else {
+            return Ok(rows);
+        };
+        batch.take(answer);
+        if batch.is_done() {
+            let untouched = whole && part == 0;
+            return Ok(if untouched { rows } else { batch.rows() });
+        }
+        if batch.tries() > 0 {
+            pause(batch.tries()).await;
+        }
+        part = part.saturating_add(1);
+    }
+}
+
+/// A command without the statements in it, which go beside it.
+fn without(command: &RawDocument, statements: &str) -> Result<RawDocumentBuf, Fault> {
+    let mut out = RawDocumentBuf::new();
+    for element in command {
+        let (key, value) =
+            element.map_err(|_| Fault::new(known::FAILED_TO_PARSE, "invalid BSON"))?;
+        if key.as_str() != statements {
+            out.append(key, value);
+        }
+    }
+    Ok(out)
+}
+
+/// Runs a write, so many times in haste; again if it came to nothing for want of a lock.
+async fn send(
+    context: &mut Context<'_>,
+    write: &sql::Write,
+    hasty: u32,
     parameters: &[Option<&[u8]>],
     attempt: Option<&Attempt>,
 ) -> Result<Rows, Fault> {
-    let Some(attempt) = attempt else {
-        return context.call(write.plain, parameters).await;
-    };
+    if let Place::Within(_) = context.place {
+        return context.call(write.patient.plain, parameters).await;
+    }
+    let mut tries = 0;
+    loop {
+        let haste = write.hasty.as_ref().filter(|_| tries < hasty);
+        let way = haste.unwrap_or(&write.patient);
+        let error = match apply(context, way, parameters, attempt).await? {
+            Ok(rows) => return Ok(rows),
+            Err(error) => error,
+        };
+        let again = match error.code() {
+            Some("40P01" | "40001") => tries < hasty + CONFLICTS,
+            Some("55P03") => haste.is_some(),
+            _ => false,
+        };
+        if !again {
+            return Err(error.into());
+        }
+        tries += 1;
+        pause(tries).await;
+    }
+}
+
+/// Waits a little, so that those who were in each other's way come one after the other.
+async fn pause(tries: u32) {
+    let most = 4_u64 << tries.min(5);
+    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+}
+
+/// Runs a write once, or gives the server's refusal; one that may be sent again is recorded, so that it is applied
+/// once.
+async fn apply(
+    context: &mut Context<'_>,
+    way: &sql::Way,
+    parameters: &[Option<&[u8]>],
+    attempt: Option<&Attempt>,
+) -> Result<Result<Rows, SqlError>, Fault> {
     let mut connection = context.lease().await?;
-    let ledger = &context.session.wing.ledger;
-    let work = ledger.once(&mut connection, write, parameters, attempt);
-    let (rows, connection) = settle(within_bound_sql(context.bound(), work).await, connection)?;
+    let result = match attempt {
+        None => {
+            let work = connection.run(way.plain, parameters);
+            within_bound_sql(context.bound(), work).await
+        }
+        Some(attempt) => {
+            let ledger = &context.session.wing.ledger;
+            let work = ledger.once(&mut connection, way, parameters, attempt);
+            within_bound_sql(context.bound(), work).await
+        }
+    };
+    if let Err(Ended::Failed(error @ SqlError::Server { fatal: false, .. })) = result {
+        connection.release();
+        return Ok(Err(error));
+    }
+    let (rows, connection) = settle(result, connection)?;
     connection.release();
-    Ok(rows)
+    Ok(Ok(rows))
 }
 
 impl Context<'_> {

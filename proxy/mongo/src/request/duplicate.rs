@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{Bson, rawdoc};
-use twinport_wire::mongo::document::{self, Documents};
+use twinport_wire::mongo::document;
 
+use super::batch::statements;
 use super::{Context, Outcome, Place};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
@@ -82,14 +83,7 @@ fn written<'a>(context: &Context<'a>) -> Vec<&'a RawDocument> {
         "insert" => "documents",
         _ => "updates",
     };
-    match request.sequence(name) {
-        Some(bytes) => Documents::new(bytes).map_while(Result::ok).collect(),
-        None => {
-            let listed = request.command.body.get_array(name);
-            let listed = listed.into_iter().flatten().map_while(Result::ok);
-            listed.filter_map(RawBsonRef::as_document).collect()
-        }
-    }
+    statements(request, name).unwrap_or_default()
 }
 
 /// From the extension's text in a write error: `… Index 'NAME'`.
