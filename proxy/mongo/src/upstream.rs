@@ -231,16 +231,17 @@ impl Ledger {
             if !is_missing(&result) {
                 return self.settle(connection, result, record).await;
             }
-            if !attempt.withdraw() {
-                return recorded_before(connection, record, result).await;
-            }
-            if made {
+            let withdrawn = attempt.withdraw();
+            if !made && (withdrawn || !is_denied(&result)) {
+                // Two may make it at a time, and one of them fails: what counts is the second try. If the table isn't
+                // there, there is no record either, nor the write that would have made it.
+                drop(connection.command(MAKE_RECORDS).await);
+                made = true;
+            } else if withdrawn {
                 self.refuse(&record.user);
                 recorder = Recorder::Extension;
             } else {
-                // Two may make it at a time, and one of them fails: what counts is the second try.
-                drop(connection.command(MAKE_RECORDS).await);
-                made = true;
+                return recorded_before(connection, record, result).await;
             }
         }
     }
@@ -411,6 +412,11 @@ fn is_missing(result: &Result<Rows, SqlError>) -> bool {
     matches!(result, Err(SqlError::Server { code, message, .. })
         if matches!(&**code, "42P01" | "3F000" | "42501")
             && (message.contains("twinport") || message.contains("retryable_writes")))
+}
+
+/// Whether the user has no right to what is there.
+fn is_denied(result: &Result<Rows, SqlError>) -> bool {
+    matches!(result, Err(error) if error.code() == Some("42501"))
 }
 
 /// Whether the write has been applied before.
