@@ -58,6 +58,17 @@ pub(crate) enum Standing {
     Upstream(Remote),
 }
 
+/// What becomes of a cursor that nobody wants any more, where it waits to be closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A task has to be made that sees to those who wait.
+    First,
+    /// There is one.
+    Further,
+    /// There was no room.
+    Lost,
+}
+
 impl Cursor {
     fn owner(&self) -> Option<Owner> {
         Some((Arc::clone(&self.identity.user), self.session?))

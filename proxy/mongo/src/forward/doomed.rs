@@ -17,6 +17,7 @@ use super::Cluster;
 use super::connection::Received;
 use super::description::Kind;
 use super::server::{Lease, Server};
+use crate::handles::Taken;
 
 /// How many commands one connection runs before others have it.
 const TURN: usize = 64;
@@ -61,17 +62,6 @@ struct Waiting {
     kill: Kill,
     since: Instant,
     tries: u8,
-}
-
-/// What becomes of one that was taken in.
-#[derive(Debug, PartialEq, Eq)]
-enum Taken {
-    /// A task has to be made that sees to the list.
-    First,
-    /// There is one.
-    Further,
-    /// There was no room.
-    Lost,
 }
 
 impl Doomed {

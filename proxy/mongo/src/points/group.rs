@@ -83,14 +83,16 @@ struct Member {
 
 /// An insert that waits for its turn.
 pub(crate) struct Waiter {
-    table: Arc<Table>,
-    wing: Arc<Wing>,
-    identity: Identity,
+    line: Line,
     told: oneshot::Receiver<Told>,
 }
 
 /// Held by an insert, or by a group, while it is under way. Whoever waits goes when it is dropped.
-pub(crate) struct Seat {
+pub(crate) struct Seat(Line);
+
+/// Where inserts of one user into one collection go.
+#[derive(Clone)]
+struct Line {
     table: Arc<Table>,
     wing: Arc<Wing>,
     identity: Identity,
@@ -129,14 +131,14 @@ impl Table {
         if state.is_paused() {
             return Turn::Now(None);
         }
-        let (table, wing, identity) = (Arc::clone(self), Arc::clone(wing), identity.clone());
+        let line = Line {
+            table: Arc::clone(self),
+            wing: Arc::clone(wing),
+            identity: identity.clone(),
+        };
         if state.taken < SEATS {
             state.taken += 1;
-            return Turn::Now(Some(Seat {
-                table,
-                wing,
-                identity,
-            }));
+            return Turn::Now(Some(Seat(line)));
         }
         let (sender, told) = oneshot::channel();
         state.waiting.push(Member {
@@ -144,12 +146,7 @@ impl Table {
             since: Instant::now(),
             told: sender,
         });
-        Turn::Later(Waiter {
-            table,
-            wing,
-            identity,
-            told,
-        })
+        Turn::Later(Waiter { line, told })
     }
 }
 
@@ -171,26 +168,21 @@ impl Waiter {
     /// Lets those go that have waited long enough, on one more seat.
     fn hurry(&self) {
         let group = {
-            let mut state = self.table.groups.state.lock();
+            let mut state = self.line.table.groups.state.lock();
             if !state.is_overdue() {
                 return;
             }
             state.taken += 1;
             state.next()
         };
-        let seat = Seat {
-            table: Arc::clone(&self.table),
-            wing: Arc::clone(&self.wing),
-            identity: self.identity.clone(),
-        };
-        seat.begin(group);
+        Seat(self.line.clone()).begin(group);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let group = {
-            let mut state = self.table.groups.state.lock();
+            let mut state = self.0.table.groups.state.lock();
             // A seat that was added for those in a hurry goes again.
             let group = if state.taken > SEATS && !state.is_overdue() {
                 Vec::new()
@@ -203,12 +195,7 @@ impl Drop for Seat {
             }
             group
         };
-        let seat = Self {
-            table: Arc::clone(&self.table),
-            wing: Arc::clone(&self.wing),
-            identity: self.identity.clone(),
-        };
-        seat.begin(group);
+        Self(self.0.clone()).begin(group);
     }
 }
 
@@ -257,7 +244,7 @@ impl Seat {
         };
         if let Err(error @ SqlError::Server { fatal: false, .. }) = &result {
             tracing::debug!(%error, count, "a group of inserts was refused; each goes by itself");
-            self.table.groups.state.lock().refused = Some(Instant::now());
+            self.0.table.groups.state.lock().refused = Some(Instant::now());
         }
         for member in group {
             // A client may have left.
@@ -271,16 +258,16 @@ impl Seat {
         columns: [&[u8]; 3],
         recorded: Option<&Record>,
     ) -> Result<usize, SqlError> {
-        let mut connection = self.wing.lease(&self.identity).await?;
+        let mut connection = self.0.wing.lease(&self.0.identity).await?;
         let [keys, documents, records] = columns.map(Some);
         let result = match recorded {
             Some(_) => {
-                let statement = &self.table.group_recorded;
+                let statement = &self.0.table.group_recorded;
                 let parameters = [keys, documents, records];
                 connection.run_made(statement, &parameters).await
             }
             None => {
-                let statement = &self.table.group;
+                let statement = &self.0.table.group;
                 connection.run_made(statement, &[keys, documents]).await
             }
         };
@@ -291,7 +278,7 @@ impl Seat {
         if let Some(record) = recorded
             && count > 0
         {
-            self.wing.ledger.sweep(&mut connection, record).await;
+            self.0.wing.ledger.sweep(&mut connection, record).await;
         }
         if matches!(result, Ok(_) | Err(SqlError::Server { fatal: false, .. })) {
             connection.release();
@@ -316,7 +303,7 @@ pub(super) fn statement(collection: i64, same: &str, record: Option<&str>) -> Ma
              WHERE u.id IS NOT NULL AND (SELECT pg_catalog.count(*) FROM d) > 0)"
         )
     });
-    // The documents are asked for before the locks of their keys are.
+    // The bound is set once, before the first document goes in.
     Made::new(format!(
         "WITH d AS (INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document) \
              SELECT {collection}, u.key::documentdb_core.bson, u.document::documentdb_core.bson \

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use twinport_core::sql::{Identity, SqlError};
 
 use crate::array::{BIGINT, array};
+use crate::handles::Taken;
 use crate::wing::Wing;
 
 const DELETE: &str = "SELECT documentdb_api_internal.delete_cursors($1::bigint[])";
@@ -48,17 +49,6 @@ struct List {
     /// As it was seen last.
     identity: Identity,
     waiting: Vec<(i64, Instant)>,
-}
-
-/// What becomes of one that was taken in.
-#[derive(Debug, PartialEq, Eq)]
-enum Taken {
-    /// A task has to be made that sees to the user's.
-    First,
-    /// There is one.
-    Further,
-    /// There was no room.
-    Lost,
 }
 
 impl Doomed {
