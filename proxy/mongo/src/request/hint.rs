@@ -3,9 +3,9 @@
 use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::document::{self, Documents, integer, truth};
+use twinport_wire::mongo::document::{self, integer, truth};
 
-use super::{Context, Outcome, Request, crud};
+use super::{Context, Outcome, Request, batch, crud};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 
@@ -74,27 +74,12 @@ async fn refused(context: &mut Context<'_>, name: &str) -> Result<Option<Reply>,
 
 /// The hints of a command's writes with their places, and how many writes there are.
 fn hints<'a>(request: &Request<'a>, name: &str) -> (Vec<(usize, RawBsonRef<'a>)>, usize) {
-    let mut found = Vec::new();
-    let mut count = 0;
-    let mut look = |write: &'a RawDocument| {
-        if let Ok(Some(hint)) = write.get("hint") {
-            found.push((count, hint));
-        }
-        count += 1;
-    };
-    match request.sequence(name) {
-        Some(bytes) => Documents::new(bytes)
-            .map_while(Result::ok)
-            .for_each(&mut look),
-        None => {
-            let listed = request.command.body.get_array(name);
-            let listed = listed.into_iter().flatten().map_while(Result::ok);
-            listed
-                .filter_map(RawBsonRef::as_document)
-                .for_each(&mut look);
-        }
-    }
-    (found, count)
+    // Where they can't be read, the extension says why.
+    let writes = batch::statements(request, name).unwrap_or_default();
+    let hint = |write: &&'a RawDocument| write.get("hint").ok().flatten();
+    let hints = writes.iter().enumerate();
+    let hints = hints.filter_map(|(at, write)| Some((at, hint(write)?)));
+    (hints.collect(), writes.len())
 }
 
 /// Whether a hint names one of these indexes, or none at all.
