@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use twinport_core::pool::AcquireError;
-use twinport_wire::pg::backend::Report;
-use twinport_wire::pg::backend::build;
+use twinport_wire::pg::backend::{Fields, Report, build};
+use twinport_wire::pg::frame::HEADER;
 
 use crate::connect::ConnectError;
 use crate::upstream::ExchangeError;
@@ -142,6 +142,24 @@ impl Fault {
             "57014",
             format_args!("canceling statement due to @timeout({after:?})"),
         )
+    }
+
+    /// The server's FATAL, a whole ErrorResponse, as the client gets it.
+    pub fn last_word(frame: &[u8]) -> Self {
+        let fields = Fields::new(frame.get(HEADER..).unwrap_or_default());
+        let text = |letter| {
+            fields
+                .get(letter)
+                .map(|text| String::from_utf8_lossy(text).into_owned())
+        };
+        Self {
+            hint: text(b'H'),
+            detail: text(b'D'),
+            ..Self::error(
+                fields.code().unwrap_or("08006"),
+                text(b'M').unwrap_or_else(|| "the server closed the connection".to_owned()),
+            )
+        }
     }
 
     /// A row of an `@include` that can't be held; the statement is sent otherwise from now on.
