@@ -1,6 +1,10 @@
 //! The drivers' suites through the port that forwards, to servers that others wrote. What these can't do by
 //! themselves is listed with the reason; everything else must pass.
 
+#[path = "mongo_drivers/rust.rs"]
+#[allow(dead_code, reason = "the tests of the port use the rest")]
+mod rust_suite;
+
 use anyhow::Result;
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
@@ -88,6 +92,20 @@ async fn go_on_ferretdb() -> Result<()> {
     ferretdb(drivers::GO, lacking).await
 }
 
+#[tokio::test]
+async fn rust_on_ferretdb() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let server = Independent::ferretdb(&world).await?;
+    let port = MongoPort::forwarding(&world, &server.url, POOL).await?;
+    let lacking = [
+        Fails("transactions", NO_TRANSACTIONS),
+        Fails("retried_write", APPLIED_TWICE),
+    ];
+    let result = rust_suite::suite(&port, &lacking).await;
+    port.stop().await;
+    result
+}
+
 /// Each in a database of its own.
 #[tokio::test]
 async fn mappers_on_ferretdb() -> Result<()> {
@@ -167,6 +185,13 @@ const COMPILED_ON_JAVA: &[Lacking] = &[
     Fails("transaction_commit_and_abort", NO_SESSIONS),
 ];
 
+const RUST_ON_JAVA: &[Lacking] = &[
+    Fails("types", "mongo-java-server hangs up on symbols"),
+    Fails("transactions", NO_SESSIONS),
+    Fails("retried_write", NO_SESSIONS),
+    Fails("include", OLD_LOOKUP),
+];
+
 /// It speaks MongoDB 3.6's protocol, at which the drivers themselves would turn back.
 #[tokio::test]
 async fn drivers_on_mongo_java_server() -> Result<()> {
@@ -174,6 +199,7 @@ async fn drivers_on_mongo_java_server() -> Result<()> {
     let server = Independent::java().await?;
     let port = MongoPort::forwarding(&world, &server.url, POOL).await?;
     let one_after_another = async {
+        rust_suite::suite(&port, RUST_ON_JAVA).await?;
         on(&port, drivers::PYMONGO, PYMONGO_ON_JAVA).await?;
         on(&port, drivers::NODE, NODE_ON_JAVA).await?;
         on(&port, drivers::JAVA, COMPILED_ON_JAVA).await?;
