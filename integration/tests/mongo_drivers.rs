@@ -4,7 +4,7 @@
 mod rust_suite;
 
 use anyhow::Result;
-use twinport_integration::mongo::{MongoPort, MongoWorld, drivers};
+use twinport_integration::mongo::{Certificates, MongoPort, MongoWorld, drivers};
 use twinport_integration::{PASSWORD, Suite, USER};
 
 /// Fewer connections than the suites have clients.
@@ -92,6 +92,22 @@ async fn rust() -> Result<()> {
     let world = MongoWorld::start().await?;
     let port = MongoPort::start(&world, POOL).await?;
     let result = rust_suite::suite(&port, &[]).await;
+    port.stop().await;
+    result
+}
+
+#[tokio::test]
+async fn by_certificate() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let port = MongoPort::by_certificate(&world, POOL).await?;
+    let certificates = Certificates::write(&world)?;
+    let environment = certificates.environment(&port);
+    let result = tokio::try_join!(
+        drivers::PYMONGO_X509.run_in(&environment),
+        drivers::NODE_X509.run_in(&environment),
+        rust_suite::by_certificate(&port, &certificates),
+    )
+    .map(drop);
     port.stop().await;
     result
 }

@@ -53,6 +53,15 @@ pub const PYMONGO: Suite = Suite {
     ],
 };
 
+/// PyMongo at a port that demands certificates.
+pub const PYMONGO_X509: Suite = Suite {
+    name: "PyMongo by certificate",
+    command: &["{cache}/python/bin/python", "pymongo_x509_suite.py"],
+    folder: "python",
+    checks: BY_CERTIFICATE,
+    annotated: &[],
+};
+
 /// Beanie over PyMongo.
 pub const BEANIE: Suite = Suite {
     name: "Beanie",
@@ -116,6 +125,15 @@ pub const NODE: Suite = Suite {
         "more_clients_than_connections",
     ],
     annotated: &["include", "upsert"],
+};
+
+/// The Node driver at a port that demands certificates.
+pub const NODE_X509: Suite = Suite {
+    name: "mongodb for Node by certificate",
+    command: &["node", "mongodb_x509_suite.js"],
+    folder: "node-mongo",
+    checks: BY_CERTIFICATE,
+    annotated: &[],
 };
 
 /// Mongoose over the Node driver.
@@ -230,3 +248,15 @@ pub const GO: Suite = Suite {
     ],
     annotated: &["include", "upsert"],
 };
+
+/// What every driver is to show at a port that demands certificates.
+const BY_CERTIFICATE: &[&str] = &[
+    "certificate_logs_in",
+    "subject_names_the_user",
+    "mapped_certificate_logs_in",
+    "another_user_refused",
+    "missing_certificate_refused",
+    "foreign_certificate_refused",
+    "certificate_alone_is_no_login",
+    "password_refused",
+];

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use twinport::Running;
 
+use super::certificates::MAPPED;
 use super::{Front, MongoWorld, OTHER, OTHER_PASSWORD};
 use crate::suite::ANNOTATED;
 use crate::{Identity, PASSWORD, USER};
@@ -46,8 +47,19 @@ impl MongoPort {
     pub async fn with(world: &MongoWorld, pool: usize, lines: &str) -> Result<Self> {
         let upstream = postgres(world);
         let databases = format!("[databases.postgres]\nurl = \"{upstream}\"");
-        let text = settings(world, &upstream, pool, lines)?;
+        let text = settings(world, &upstream, pool, "", lines)?;
         Self::of(world, &format!("{text}\n{databases}")).await
+    }
+
+    /// Starts a proxy that lets nobody in but by certificate.
+    ///
+    /// # Errors
+    /// When the settings are refused or the port can't be listened on.
+    pub async fn by_certificate(world: &MongoWorld, pool: usize) -> Result<Self> {
+        let authority = format!("client_ca = \"{}\"", world.ca().display());
+        let login = format!("auth = {{ method = \"cert\", cert_map.{MAPPED} = \"{USER}\" }}");
+        let text = settings(world, &postgres(world), pool, &authority, &login)?;
+        Self::of(world, &text).await
     }
 
     /// Starts a proxy that forwards to the servers of a `mongodb://` URL.
@@ -55,7 +67,7 @@ impl MongoPort {
     /// # Errors
     /// When the settings are refused or the port can't be listened on.
     pub async fn forwarding(world: &MongoWorld, url: &str, pool: usize) -> Result<Self> {
-        Self::of(world, &settings(world, url, pool, "")?).await
+        Self::of(world, &settings(world, url, pool, "", "")?).await
     }
 
     async fn of(world: &MongoWorld, text: &str) -> Result<Self> {
@@ -73,6 +85,19 @@ impl MongoPort {
             "mongodb://{user}:{password}@localhost:{}/?tls=true&tlsCAFile={}",
             self.port, self.ca
         )
+    }
+
+    /// As [`MongoPort::url`], without a user.
+    pub fn open_url(&self) -> String {
+        format!(
+            "mongodb://localhost:{}/?tls=true&tlsCAFile={}",
+            self.port, self.ca
+        )
+    }
+
+    /// PEM file with the authority of the port's certificate.
+    pub fn ca(&self) -> &str {
+        &self.ca
     }
 
     /// The environment variables of the contract with the suites.
@@ -105,8 +130,14 @@ fn postgres(world: &MongoWorld) -> String {
     )
 }
 
-/// TLS and SCRAM for clients.
-fn settings(world: &MongoWorld, upstream: &str, pool: usize, lines: &str) -> Result<String> {
+/// TLS and SCRAM for clients; further lines of `[mongo.tls]` and of `[mongo]`.
+fn settings(
+    world: &MongoWorld,
+    upstream: &str,
+    pool: usize,
+    tls: &str,
+    lines: &str,
+) -> Result<String> {
     let Identity { certificate, key } = Identity::write(world.authority()?, world.folder())?;
     Ok(format!(
         r#"
@@ -124,6 +155,7 @@ fn settings(world: &MongoWorld, upstream: &str, pool: usize, lines: &str) -> Res
             mode = "require"
             certificate = "{certificate}"
             key = "{key}"
+            {tls}
             {RELATIONS}
             [mongo]
             listen = ["127.0.0.1:0"]

@@ -1,5 +1,7 @@
 //! The Rust driver.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::TryStreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -9,7 +11,7 @@ use mongodb::bson::{Binary, Bson, DateTime, Document, Timestamp, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{ClientOptions, Compressor, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
-use twinport_integration::mongo::{MongoPort, OTHER, OTHER_PASSWORD};
+use twinport_integration::mongo::{Certificates, MongoPort, OTHER, OTHER_PASSWORD};
 use twinport_integration::{Lacking, PASSWORD, USER};
 
 const DATABASE: &str = "rust";
@@ -77,6 +79,41 @@ pub(crate) async fn suite(port: &MongoPort, lacking: &[Lacking]) -> Result<()> {
         }
     }
     ensure!(left.is_empty(), "there is no check for {left:?}");
+    Ok(())
+}
+
+/// At a port that demands certificates.
+pub(crate) async fn by_certificate(port: &MongoPort, files: &Certificates) -> Result<()> {
+    let url = format!(
+        "{}&authMechanism=MONGODB-X509&serverSelectionTimeoutMS=2000",
+        port.open_url()
+    );
+    let shown = |file: &Path| format!("{url}&tlsCertificateKeyFile={}", file.display());
+    for file in [&files.own, &files.mapped] {
+        let client = Client::with_uri_str(shown(file)).await?;
+        let status = client.database("admin");
+        let status = status.run_command(doc! { "connectionStatus": 1 }).await?;
+        let users = status.get_document("authInfo")?;
+        let users = users.get_array("authenticatedUsers")?;
+        ensure!(
+            *users == [doc! { "user": USER, "db": "admin" }.into()],
+            "{users:?}"
+        );
+        basics(&client).await?;
+    }
+    let client = Client::with_uri_str(&url).await?;
+    let error = ping(&client).await.err().context("without a certificate")?;
+    ensure!(
+        matches!(*error.kind, ErrorKind::Authentication { .. }),
+        "{error}"
+    );
+    let client = Client::with_uri_str(shown(&files.foreign)).await?;
+    let error = ping(&client).await.err();
+    let error = error.context("with another authority's certificate")?;
+    ensure!(
+        matches!(*error.kind, ErrorKind::ServerSelection { .. }),
+        "{error}"
+    );
     Ok(())
 }
 

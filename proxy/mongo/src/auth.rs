@@ -242,17 +242,23 @@ pub(crate) fn by_certificate(
     let common = certificate::names(shown)
         .and_then(|names| names.common)
         .ok_or(Denied::Certificate("the certificate has no common name"))?;
-    // Drivers send the whole subject, or nothing: its common name is the user.
-    let asked = user.map_or(common.as_str(), |user| common_name(user).unwrap_or(user));
-    let allowed = policy
-        .cert_map
-        .get(&common)
-        .map_or(common == asked, |users| users.contains(asked));
-    if !allowed {
-        return Err(Denied::Certificate("the certificate is not for this user"));
-    }
+    // Drivers send the whole subject, or nothing.
+    let asked = user.map(|user| common_name(user).unwrap_or(user));
+    let asked = asked.filter(|asked| *asked != common);
+    let mapped = policy.cert_map.get(&common);
+    let user = match (asked, mapped) {
+        (None, None) => Some(&*common),
+        (None, Some(users)) => users
+            .get(&common)
+            .or_else(|| users.first().filter(|_| users.len() == 1))
+            .map(String::as_str),
+        (Some(asked), mapped) => mapped
+            .is_some_and(|users| users.contains(asked))
+            .then_some(asked),
+    };
+    let user = user.ok_or(Denied::Certificate("the certificate is not for this user"))?;
     Ok(Identity {
-        user: asked.into(),
+        user: user.into(),
         proof: Proof::None,
     })
 }

@@ -1,9 +1,7 @@
 //! Every way to log in upstream, at a port of our own that demands it.
 
-use std::fs;
-
-use twinport_integration::mongo::{MongoPort, MongoWorld};
-use twinport_integration::{Identity, PASSWORD, USER};
+use twinport_integration::mongo::{Certificates, MongoPort, MongoWorld};
+use twinport_integration::{PASSWORD, USER};
 
 use super::*;
 
@@ -34,50 +32,15 @@ async fn by_password() -> Result<()> {
     Ok(())
 }
 
-/// A port that lets nobody in but by certificate.
-async fn demanding_certificates(world: &MongoWorld) -> Result<Front> {
-    let Identity { certificate, key } = Identity::write(world.authority()?, world.folder())?;
-    let server = &world.server;
-    let text = format!(
-        r#"
-        [postgres]
-        listen = []
-        [users.{USER}]
-        password = "{PASSWORD}"
-        [admin]
-        http = "off"
-        [mongo]
-        listen = ["127.0.0.1:0"]
-        upstream = "postgres://{}:{}@127.0.0.1:{}/postgres"
-        auth.method = "cert"
-        [mongo.tls]
-        mode = "require"
-        certificate = "{}"
-        key = "{}"
-        client_ca = "{}"
-        "#,
-        server.superuser(),
-        server.password(),
-        server.port(),
-        certificate.display(),
-        key.display(),
-        world.ca().display(),
-    );
-    Front::of(&text).await
-}
-
 #[tokio::test]
 async fn by_certificate() -> Result<()> {
     let world = MongoWorld::start().await?;
-    let ca = world.ca().display().to_string();
-    let behind = demanding_certificates(&world).await?;
-    let identity = world.authority()?.client(USER)?;
-    let file = world.folder().join("upstream.pem");
-    fs::write(&file, format!("{}{}", identity.certificate, identity.key))?;
+    let behind = MongoPort::by_certificate(&world, 4).await?;
+    let own = Certificates::write(&world)?.own;
     let url = format!(
-        "mongodb://localhost:{}/?tls=true&tlsCAFile={ca}&tlsCertificateKeyFile={}",
-        behind.port,
-        file.display()
+        "{}&tlsCertificateKeyFile={}",
+        behind.open_url(),
+        own.display()
     );
     let answer = first(&format!("{url}&authMechanism=MONGODB-X509")).await?;
     assert_eq!(answer.get_f64("ok")?, 1.0, "{answer:?}");
