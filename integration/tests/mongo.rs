@@ -23,6 +23,8 @@ mod commands;
 mod concerns;
 #[path = "mongo/cutter.rs"]
 mod cutter;
+#[path = "mongo/deletes.rs"]
+mod deletes;
 #[path = "mongo/explain.rs"]
 mod explain;
 #[path = "mongo/forwarding.rs"]

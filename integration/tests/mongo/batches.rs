@@ -24,14 +24,14 @@ fn add(field: &str, values: &[i32], ordered: bool) -> RawDocumentBuf {
 }
 
 /// The same as a session's write of this number.
-fn numbered(mut write: RawDocumentBuf, of: u8, number: i64) -> RawDocumentBuf {
+pub(super) fn numbered(mut write: RawDocumentBuf, of: u8, number: i64) -> RawDocumentBuf {
     write.append(cstr!("lsid"), session(of));
     write.append(cstr!("txnNumber"), number);
     write
 }
 
 /// Somebody else's transaction, who is never the one that a deadlock ends.
-async fn stranger(scene: &Scene) -> Result<Client> {
+pub(super) async fn stranger(scene: &Scene) -> Result<Client> {
     let other = scene.world.server.client("postgres").await?;
     other
         .batch_execute("SET deadlock_timeout = '1h'; BEGIN")
@@ -40,7 +40,7 @@ async fn stranger(scene: &Scene) -> Result<Client> {
 }
 
 /// Adds 100 to a document in such a transaction.
-async fn add_behind(other: &Client, id: i32) -> Result<()> {
+pub(super) async fn add_behind(other: &Client, id: i32) -> Result<()> {
     let command = format!(
         r#"{{ "update": "c", "updates": [{{ "q": {{ "_id": {id} }}, "u": {{ "$inc": {{ "n": 100 }} }} }}] }}"#
     );
@@ -51,7 +51,7 @@ async fn add_behind(other: &Client, id: i32) -> Result<()> {
 }
 
 /// What the documents count.
-async fn counts(client: &mut Raw) -> Result<Vec<i32>> {
+pub(super) async fn counts(client: &mut Raw) -> Result<Vec<i32>> {
     let find = rawdoc! { "find": "c", "sort": { "_id": 1 }, "$db": "test" };
     let found = client.run(&find).await?;
     let documents = page(&found)?.into_iter();

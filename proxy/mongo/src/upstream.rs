@@ -12,9 +12,13 @@ use crate::wing::Wing;
 
 mod doomed;
 mod users;
+mod write;
 
 pub(crate) use doomed::Doomed;
 use users::Users;
+pub(crate) use write::{
+    DELETE, DELETE_ONES, FIND_AND_MODIFY, FIND_AND_REMOVE, INSERT, UPDATE, Way, Write,
+};
 
 /// What is in force on every connection: cursors that need no connection of their own between two batches, collations
 /// where the extension knows them, and no notices.
@@ -24,88 +28,6 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("documentdb.usefilebasedpersistedcursors", "on"),
     ("documentdb_core.enablecollation", "on"),
 ];
-
-/// One of the writing functions.
-pub(crate) struct Write {
-    pub(crate) patient: Way,
-    /// A statement fails that would have to wait for a lock.
-    pub(crate) hasty: Option<Way>,
-}
-
-/// How a writing function is called.
-pub(crate) struct Way {
-    /// The write alone.
-    pub(crate) plain: &'static str,
-    /// With a record of what it did, by the record's `id`, the last parameter: whoever sends it again gets that.
-    recorded: &'static str,
-    /// With the extension's own record, which covers a command of one write, sent again once.
-    numbered: &'static str,
-}
-
-macro_rules! way {
-    ($function:literal, ($($arguments:literal),+), $id:literal, ($($recorded_as:literal),+)) => {
-        Way {
-            plain: concat!(
-                "SELECT p_result, p_success FROM documentdb_api.",
-                $function, "(", $($arguments,)+ ")"
-            ),
-            recorded: concat!(
-                "INSERT INTO twinport.retryable_writes (id, result, success) SELECT ",
-                $($recorded_as,)+ ", p_result::bytea, p_success FROM documentdb_api.",
-                $function, "(", $($arguments,)+ ") RETURNING result, success"
-            ),
-            numbered: concat!(
-                "SELECT p_result, p_success FROM documentdb_api.",
-                $function, "(", $($arguments,)+ ", pg_catalog.encode(", $id, ", 'hex'))"
-            ),
-        }
-    };
-}
-
-macro_rules! patient {
-    ($function:literal, $others:literal, $id:literal) => {
-        way!($function, ("$1, ", $others), $id, ($id))
-    };
-}
-
-/// A wait is for one row, and a batch that is in the way is mostly over by then. What is recorded waits as ever: for
-/// the same write that was sent before and is under way.
-macro_rules! hasty {
-    ($function:literal, $others:literal, $id:literal) => {
-        way!(
-            $function,
-            (
-                "CASE WHEN pg_catalog.set_config('lock_timeout', '20ms', true) IS NOT NULL \
-                    THEN $1::text END, ",
-                $others
-            ),
-            $id,
-            (
-                "CASE WHEN pg_catalog.set_config('lock_timeout', '0', true) IS NOT NULL THEN ",
-                $id,
-                "::bytea END"
-            )
-        )
-    };
-}
-
-/// Inserts wait for nothing but a document with the same key.
-pub(crate) const INSERT: Write = Write {
-    patient: patient!("insert", "$2, $3", "$4"),
-    hasty: None,
-};
-pub(crate) const UPDATE: Write = Write {
-    patient: patient!("update", "$2, $3", "$4"),
-    hasty: Some(hasty!("update", "$2, $3", "$4")),
-};
-pub(crate) const DELETE: Write = Write {
-    patient: patient!("delete", "$2, $3", "$4"),
-    hasty: Some(hasty!("delete", "$2, $3", "$4")),
-};
-pub(crate) const FIND_AND_MODIFY: Write = Write {
-    patient: patient!("find_and_modify", "$2", "$3"),
-    hasty: Some(hasty!("find_and_modify", "$2", "$3")),
-};
 
 /// Beside the first page, how many cursors the database has files for: nothing where it doesn't know of such a bound.
 pub(crate) const FIND: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
@@ -225,9 +147,9 @@ impl Ledger {
         let mut made = false;
         loop {
             if attempt.recorder(recorder) == Recorder::Extension {
-                return connection.run(write.numbered, parameters).await;
+                return write.run_as(write.numbered, connection, parameters).await;
             }
-            let result = connection.run(write.recorded, parameters).await;
+            let result = write.run_as(write.recorded, connection, parameters).await;
             if !is_missing(&result) {
                 return self.settle(connection, result, record).await;
             }

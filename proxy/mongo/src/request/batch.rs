@@ -101,6 +101,16 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Whether what is next are several statements of which some delete one document.
+    pub(super) fn deletes_ones(&self) -> bool {
+        let one = |statement: &&RawDocument| {
+            let limit = statement.get("limit").ok().flatten();
+            limit.is_some_and(truth)
+        };
+        let mut part = self.part().iter().filter_map(|at| self.statements.get(*at));
+        self.part().len() > 1 && part.any(one)
+    }
+
     /// Whether the whole batch is next, as it came.
     pub(super) fn is_as_it_came(&self) -> bool {
         self.part().len() == self.statements.len() && self.pending.is_sorted()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use twinport_core::sql::{Rows, SqlError};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
-use twinport_wire::mongo::document::{self, integer};
+use twinport_wire::mongo::document::{self, integer, truth};
 
 use super::batch::{Batch, CONFLICTS, HASTY, RACES, has_raced, is_upsert_by_other};
 use super::point::Straight;
@@ -37,9 +37,13 @@ pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
         true => HASTY,
         false => 0,
     };
+    let removes = request.command.body.get("remove").ok().flatten();
+    let write = match removes.is_some_and(truth) {
+        true => &sql::FIND_AND_REMOVE,
+        false => &sql::FIND_AND_MODIFY,
+    };
     let mut races = 0;
     loop {
-        let write = &sql::FIND_AND_MODIFY;
         let sent = send(context, write, hasty, &parameters, attempt.as_ref());
         return match sent.await {
             Ok(rows) => Reply::row(rows, 0),
@@ -174,6 +178,8 @@ async fn run(
         let attempt = attempt.map(|attempt| attempt.part(part));
         let attempt = attempt.as_ref();
         let hasty = u32::from(batch.is_hasty());
+        let ones = sequence == "deletes" && batch.deletes_ones();
+        let write = if ones { &sql::DELETE_ONES } else { write };
         let whole = batch.is_as_it_came();
         let rows = if whole {
             send(context, write, hasty, &as_it_came, attempt).await?
@@ -219,7 +225,7 @@ async fn send(
     attempt: Option<&Attempt>,
 ) -> Result<Rows, Fault> {
     if let Place::Within(_) = context.place {
-        return context.call(write.patient.plain, parameters).await;
+        return context.call(write.within, parameters).await;
     }
     let mut tries = 0;
     loop {
@@ -259,7 +265,7 @@ async fn apply(
     let mut connection = context.lease().await?;
     let result = match attempt {
         None => {
-            let work = connection.run(way.plain, parameters);
+            let work = way.run(&mut connection, parameters);
             within_bound_sql(context.bound(), work).await
         }
         Some(attempt) => {
