@@ -25,6 +25,8 @@ mod concerns;
 mod cutter;
 #[path = "mongo/deletes.rs"]
 mod deletes;
+#[path = "mongo/ended.rs"]
+mod ended;
 #[path = "mongo/explain.rs"]
 mod explain;
 #[path = "mongo/forwarding.rs"]

@@ -9,7 +9,7 @@ use super::commands::{abort, begins, goes_on, with};
 use super::support::{ONE_CONNECTION, Scene, Wants, code, labels, page, session};
 
 /// A command that takes seconds, and gives itself little time.
-fn slow(more: &RawDocument) -> RawDocumentBuf {
+pub(crate) fn slow(more: &RawDocument) -> RawDocumentBuf {
     let slow = rawdoc! {
         "aggregate": "c",
         "pipeline": [

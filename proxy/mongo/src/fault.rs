@@ -123,6 +123,11 @@ impl Fault {
         Self::new(known::AUTHENTICATION_FAILED, "Authentication failed.")
     }
 
+    /// Somebody has ended the command.
+    pub fn interrupted() -> Self {
+        Self::new(known::INTERRUPTED, "operation was interrupted")
+    }
+
     /// The time that the command allowed itself is over.
     pub fn timed_out() -> Self {
         Self::new(

@@ -13,6 +13,7 @@ use crate::fault::{Fault, known};
 use crate::forward::Remote;
 use crate::transaction::Owner;
 
+mod lost;
 mod place;
 mod room;
 
@@ -56,6 +57,8 @@ pub(crate) enum Standing {
     },
     /// On a server that requests are forwarded to.
     Upstream(Remote),
+    /// Nowhere: what it read is gone, as this says.
+    Lost(Arc<str>),
 }
 
 /// What becomes of a cursor that nobody wants any more, where it waits to be closed.
@@ -84,6 +87,7 @@ impl Cursor {
         match &self.standing {
             Standing::Continued { .. } => self.filed,
             Standing::Upstream(_) => true,
+            Standing::Lost(_) => false,
         }
     }
 }
@@ -202,10 +206,7 @@ impl Cursors {
             return Err(not_found(id));
         };
         let holder = match &*place {
-            Place::Waiting(cursor, _) => Holder {
-                user: Arc::clone(&cursor.identity.user),
-                session: cursor.session,
-            },
+            Place::Waiting(cursor, _) => Holder::of(cursor),
             Place::Busy(holder, _) => holder.clone(),
             Place::Doomed(_) => return Err(not_found(id)),
         };
@@ -252,15 +253,22 @@ impl Cursors {
     }
 
     /// Lays back what a getMore had.
-    fn lay_back(&self, id: i64, cursor: Box<Cursor>) {
+    fn lay_back(&self, id: i64, mut cursor: Box<Cursor>) {
         let mut places = self.places.lock();
-        if matches!(places.get(&id), Some(Place::Doomed(_))) {
-            places.remove(&id);
-            self.doomed.lock().push(*cursor);
-        } else {
-            self.note(&cursor);
-            places.insert(id, Place::Waiting(cursor, Instant::now()));
+        match places.get(&id) {
+            Some(Place::Doomed(_)) => {
+                places.remove(&id);
+                self.doomed.lock().push(*cursor);
+                return;
+            }
+            Some(Place::Busy(holder, _)) => {
+                let left = holder.lost.as_ref().and_then(|why| cursor.lose(why));
+                self.doomed.lock().extend(left);
+            }
+            _ => {}
         }
+        self.note(&cursor);
+        places.insert(id, Place::Waiting(cursor, Instant::now()));
     }
 
     /// Notes the session of a patient cursor, which is used now.
@@ -359,7 +367,7 @@ impl Cursors {
     pub(crate) fn at(&self, gone: impl Fn(&Remote) -> bool) -> Vec<Cursor> {
         self.take_if(|cursor, _| match &cursor.standing {
             Standing::Upstream(remote) => gone(remote),
-            Standing::Continued { .. } => false,
+            Standing::Continued { .. } | Standing::Lost(_) => false,
         })
     }
 

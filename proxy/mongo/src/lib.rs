@@ -15,6 +15,7 @@ mod forward;
 pub mod handles;
 pub mod handshake;
 mod login;
+mod operations;
 mod plan;
 mod points;
 mod record;

@@ -1,5 +1,6 @@
 //! What the client's messages mean, and the stages that each request passes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -249,10 +250,28 @@ impl Session {
     /// The stages after the test's.
     async fn serve(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
         self.note_use(&request.command);
-        let outcome = self.directed(entry, request).await;
+        let outcome = self.until_interrupted(entry, request).await;
         let catalogs = &self.wing.catalogs;
         catalogs.observe(&request.command, request.database);
         outcome
+    }
+
+    /// Dropped where somebody ends it by its session, a command cancels what it has running.
+    async fn until_interrupted(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {
+        // The server that it is forwarded to sees to that itself.
+        let session = match self.wing.cluster() {
+            None => request.command.session().ok().flatten(),
+            Some(_) => None,
+        };
+        let (Some(session), Some(identity)) = (session, self.identity()) else {
+            return self.directed(entry, request).await;
+        };
+        let operation = self.seat.begin((Arc::clone(&identity.user), session));
+        tokio::select! {
+            biased;
+            outcome = self.directed(entry, request) => outcome,
+            () = operation.interrupted() => Err(Fault::interrupted()),
+        }
     }
 
     async fn directed(&mut self, entry: &Entry, request: &Request<'_>) -> Outcome {

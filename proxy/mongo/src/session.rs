@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::forward::Cluster;
 use crate::handles::Back;
 use crate::login;
+use crate::operations::Seat;
 use crate::reply::Answer;
 use crate::request::{self, Rest};
 use crate::stream::{Broken, Channel, Incoming, WHOLE};
@@ -42,6 +43,8 @@ pub struct Session {
     pub(crate) number: i32,
     pub(crate) login: Login,
     presence: Presence,
+    /// Where it notes what it has running.
+    pub(crate) seat: Seat,
     /// What the client has shown at the TLS handshake.
     pub(crate) certificate: Option<CertificateDer<'static>>,
     /// Whether the client has said what it is; it may do so once.
@@ -70,6 +73,7 @@ impl Session {
         certificate: Option<CertificateDer<'static>>,
     ) -> Self {
         Self {
+            seat: wing.operations.enter(number),
             wing,
             number,
             login: Login::Nobody,

@@ -367,7 +367,15 @@ impl Wing {
             match cursor.standing {
                 Standing::Upstream(remote) => forward::dismiss(self, &cursor.namespace, remote),
                 Standing::Continued { .. } => self.doom(cursor.identity, cursor.id, most),
+                Standing::Lost(_) => {}
             }
+        }
+    }
+
+    /// Ends cursors whose collection is no more what it was; their clients are told why.
+    pub(crate) fn lose(self: &Arc<Self>, cursors: &[i64], why: impl std::fmt::Display) {
+        if !cursors.is_empty() {
+            self.dismiss(self.cursors.lose(cursors, &why.to_string().into()));
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::forward::{self, Cluster};
 use crate::handles::{Cursors, SESSION};
 use crate::handshake::Gate;
 use crate::login;
+use crate::operations::Operations;
 use crate::points::Points;
 use crate::transaction::Transactions;
 use crate::upstream::{Doomed, Ledger};
@@ -40,6 +41,7 @@ pub struct Wing {
     pub(crate) keyring: Keyring,
     pub(crate) logins: Semaphore,
     pub(crate) cursors: Arc<Cursors>,
+    pub(crate) operations: Arc<Operations>,
     /// Those that nobody wants any more, where Postgres has the data.
     pub(crate) doomed: Doomed,
     pub(crate) transactions: Transactions,
@@ -111,6 +113,7 @@ impl Wing {
             keyring: Keyring::new(),
             logins: Semaphore::new(mongo.max_logins),
             cursors: Arc::default(),
+            operations: Arc::default(),
             doomed: Doomed::default(),
             transactions: Transactions::default(),
             ledger: Ledger::default(),

@@ -87,6 +87,7 @@ pub(crate) mod known {
     pub(crate) const CURSOR_IN_USE: i32 = 143;
     pub(crate) const EXCEEDED_MEMORY_LIMIT: i32 = 146;
     pub(crate) const MAX_STALENESS_OUT_OF_RANGE: i32 = 160;
+    pub(crate) const QUERY_PLAN_KILLED: i32 = 175;
     pub(crate) const CLIENT_METADATA_CANNOT_BE_MUTATED: i32 = 186;
     pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
     pub(crate) const CURSOR_KILLED: i32 = 237;
@@ -172,6 +173,7 @@ const NAMES: &[(i32, &str)] = &[
     (165, "ViewDepthLimitExceeded"),
     (166, "CommandNotSupportedOnView"),
     (167, "OptionNotSupportedOnView"),
+    (175, "QueryPlanKilled"),
     (181, "AmbiguousIndexKeyPattern"),
     (186, "ClientMetadataCannotBeMutated"),
     (189, "PrimarySteppedDown"),

@@ -207,7 +207,7 @@ pub(super) async fn kill(context: &mut Context<'_>, cluster: &Arc<Cluster>) -> O
                     let place = remote.server.place.clone();
                     by_server.entry(place).or_default().push(*cursor);
                 }
-                Standing::Continued { .. } => unknown.push(id),
+                Standing::Continued { .. } | Standing::Lost(_) => unknown.push(id),
             },
             Killed::Soon => gone.push(id),
             Killed::NotFound => unknown.push(id),

@@ -22,6 +22,20 @@ pub(super) enum Place {
 pub(super) struct Holder {
     pub(super) user: Arc<str>,
     pub(super) session: Option<[u8; 16]>,
+    pub(super) namespace: String,
+    /// What it reads is gone, as this says.
+    pub(super) lost: Option<Arc<str>>,
+}
+
+impl Holder {
+    pub(super) fn of(cursor: &Cursor) -> Self {
+        Self {
+            user: Arc::clone(&cursor.identity.user),
+            session: cursor.session,
+            namespace: cursor.namespace.clone(),
+            lost: None,
+        }
+    }
 }
 
 impl Place {
@@ -61,7 +75,7 @@ impl Place {
             Self::Busy(holder, _) | Self::Doomed(holder) => view::Cursor {
                 id,
                 user: holder.user.to_string(),
-                namespace: String::new(),
+                namespace: holder.namespace.clone(),
                 session: holder.session.as_ref().map(view::session),
                 transaction: None,
                 idle: None,

@@ -138,3 +138,41 @@ fn a_session_ends_also_what_a_get_more_has() {
     assert_eq!(ids(&cursors.doomed()), [2]);
     assert_eq!(cursors.count(), 1);
 }
+
+#[test]
+fn a_cursor_whose_collection_is_gone_says_so_once() {
+    let cursors = Arc::new(Cursors::default());
+    for id in [1, 2, 3] {
+        let filed = id == 1;
+        let namespace = if id == 3 { "test.d" } else { "test.c" }.to_owned();
+        let cursor = Cursor {
+            filed,
+            namespace,
+            ..cursor(id, ANN, None, false)
+        };
+        keep(&cursors, cursor, 10).unwrap();
+    }
+    let busy = cursors.borrow(2, ANN).unwrap();
+    let mut reading = cursors.reading(|namespace| namespace == "test.c");
+    reading.sort_unstable();
+    assert_eq!(reading, [1, 2]);
+    let left = cursors.lose(&reading, &"gone".into());
+    assert!(
+        left.iter().all(Cursor::is_kept),
+        "its file is to be deleted"
+    );
+    assert_eq!(ids(&left), [1]);
+    assert!(cursors.lose(&[1], &"gone again".into()).is_empty());
+    busy.lay_back();
+    assert_eq!(ids(&cursors.doomed()), [2]);
+    for id in [1, 2] {
+        let mut borrowed = cursors.borrow(id, ANN).unwrap();
+        let cursor = borrowed.cursor().unwrap();
+        assert!(matches!(&cursor.standing, Standing::Lost(why) if **why == *"gone"));
+        assert!(!cursor.is_kept());
+        borrowed.end();
+    }
+    let mut other = cursors.borrow(3, ANN).unwrap();
+    let standing = &other.cursor().unwrap().standing;
+    assert!(matches!(standing, Standing::Continued { .. }));
+}

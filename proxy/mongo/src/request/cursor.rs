@@ -245,7 +245,10 @@ impl Failed {
 
 /// Whether a code says that the server does not know the cursor any more: killed, behind its data, or never there.
 pub(crate) fn is_gone(code: i32) -> bool {
-    matches!(code, known::CURSOR_NOT_FOUND | 136 | 175 | 237 | 280 | 286)
+    matches!(
+        code,
+        known::CURSOR_NOT_FOUND | 136 | known::QUERY_PLAN_KILLED | 237 | 280 | 286
+    )
 }
 
 fn gone() -> Fault {
@@ -254,15 +257,23 @@ fn gone() -> Fault {
 
 async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Rows, Failed> {
     let database = cursor.database.clone();
-    let Standing::Continued {
-        continuation,
-        connection,
-    } = &mut cursor.standing
-    else {
-        return Err(Failed::Over(Fault::new(
-            known::CURSOR_NOT_FOUND,
-            "the cursor is on a server that is not in use any more",
-        )));
+    let (continuation, connection) = match &mut cursor.standing {
+        Standing::Continued {
+            continuation,
+            connection,
+        } => (continuation, connection),
+        Standing::Lost(why) => {
+            return Err(Failed::Over(Fault::new(
+                known::QUERY_PLAN_KILLED,
+                format_args!("PlanExecutor error during getMore :: caused by :: {why}"),
+            )));
+        }
+        Standing::Upstream(_) => {
+            return Err(Failed::Over(Fault::new(
+                known::CURSOR_NOT_FOUND,
+                "the cursor is on a server that is not in use any more",
+            )));
+        }
     };
     let parameters = [
         Some(database.as_bytes()),

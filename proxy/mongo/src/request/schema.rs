@@ -47,11 +47,15 @@ pub(super) async fn drop_collection(context: &mut Context<'_>) -> Outcome {
         Some(request.database.as_bytes()),
         Some(collection.as_bytes()),
     ];
+    let namespace = format!("{}.{collection}", request.database);
+    let wing = std::sync::Arc::clone(&context.session.wing);
+    // Those that are opened from here on may read another of that name.
+    let reading = wing.cursors.reading(|read| read == namespace);
     let rows = context.call(sql::DROP, &names).await?;
     // Since MongoDB 7.0 it is no error if there was none.
     let mut answer = RawDocumentBuf::new();
     if rows.boolean(0, 0) == Some(true) {
-        let namespace = format!("{}.{collection}", request.database);
+        wing.lose(&reading, dropped(&namespace));
         answer.append(cstr!("ns"), namespace.as_str());
     }
     answer.append(cstr!("ok"), 1.0);
@@ -61,7 +65,14 @@ pub(super) async fn drop_collection(context: &mut Context<'_>) -> Outcome {
 pub(super) async fn drop_database(context: &mut Context<'_>) -> Outcome {
     let database = context.request.database;
     let names = [Some(database.as_bytes())];
+    let wing = std::sync::Arc::clone(&context.session.wing);
+    let reading = wing.cursors.reading(|read| {
+        let read = read.split_once('.');
+        read.is_some_and(|(of, name)| of == database && !name.starts_with("$cmd"))
+    });
     context.call(sql::DROP_DATABASE, &names).await?;
+    let why = format!("collection dropped with its database '{database}'");
+    wing.lose(&reading, why);
     Ok(Reply::Document(rawdoc! { "dropped": database, "ok": 1.0 }))
 }
 
@@ -77,7 +88,22 @@ pub(super) async fn coll_mod(context: &mut Context<'_>) -> Outcome {
 }
 
 pub(super) async fn rename(context: &mut Context<'_>) -> Outcome {
-    alone(context, sql::RENAME).await
+    let command = &context.request.command;
+    let from = command.value.as_str().unwrap_or_default();
+    let to = command.body.get_str("to").unwrap_or_default();
+    let wing = std::sync::Arc::clone(&context.session.wing);
+    let reading = [from, to].map(|name| wing.cursors.reading(|read| read == name));
+    let reply = alone(context, sql::RENAME).await?;
+    let [renamed, replaced] = &reading;
+    let why = format!("collection renamed from '{from}' to '{to}'");
+    wing.lose(renamed, why);
+    wing.lose(replaced, dropped(to));
+    Ok(reply)
+}
+
+/// Why there is no more of a cursor.
+fn dropped(namespace: &str) -> String {
+    format!("collection dropped: '{namespace}'")
 }
 
 pub(super) async fn compact(context: &mut Context<'_>) -> Outcome {

@@ -31,7 +31,7 @@ pub(super) async fn refresh(_: &mut Context<'_>) -> Outcome {
     Ok(Reply::ok())
 }
 
-/// `endSessions` and `killSessions`: closes what the sessions have open.
+/// `endSessions` and `killSessions`: closes what the sessions have open; the second ends also what runs for them.
 pub(crate) async fn end(context: &mut Context<'_>) -> Outcome {
     let command = &context.request.command;
     let Some(identity) = context.session.identity() else {
@@ -42,18 +42,35 @@ pub(crate) async fn end(context: &mut Context<'_>) -> Outcome {
         return Err(Fault::field(command.name, command.name, "must be an array"));
     };
     let user = identity.user.clone();
-    let wing = std::sync::Arc::clone(&context.session.wing);
+    let interrupts = command.name == "killSessions";
     for each in list {
         if let Some(session) = each.ok().and_then(id) {
-            let owner = (user.clone(), session);
-            wing.transactions.end(&owner);
-            if let Some(cluster) = wing.cluster() {
-                cluster.forget(&owner);
-            }
-            wing.dismiss(wing.cursors.of_session(&owner));
+            end_one(context.session, &(user.clone(), session), interrupts);
         }
     }
     Ok(Reply::ok())
+}
+
+fn end_one(asker: &Session, owner: &Owner, interrupts: bool) {
+    let wing = &asker.wing;
+    wing.transactions.end(owner);
+    if let Some(cluster) = wing.cluster() {
+        cluster.forget(owner);
+    }
+    wing.dismiss(wing.cursors.of_session(owner));
+    if interrupts {
+        wing.operations
+            .interrupt(asker.number, |meant| meant == owner);
+    }
+}
+
+/// Ends all sessions of a user, and what runs for them.
+fn end_users(asker: &Session, user: &str) {
+    let wing = &asker.wing;
+    wing.transactions.end_all(user);
+    wing.dismiss(wing.cursors.of_user(user));
+    wing.operations
+        .interrupt(asker.number, |(meant, _)| **meant == *user);
 }
 
 /// The identifier of a session as commands list it.
@@ -79,11 +96,75 @@ pub(crate) async fn end_all(context: &mut Context<'_>) -> Outcome {
     let command = &context.request.command;
     let user = context.session.known(command.name)?.user.clone();
     if names(&user, command)? {
-        let wing = std::sync::Arc::clone(&context.session.wing);
-        wing.transactions.end_all(&user);
-        wing.dismiss(wing.cursors.of_user(&user));
+        end_users(context.session, &user);
     }
     Ok(Reply::ok())
+}
+
+/// `killAllSessionsByPattern`: as [`end_all`], by sessions or users.
+pub(super) async fn end_by_pattern(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let user = context.session.known(command.name)?.user.clone();
+    let RawBsonRef::Array(patterns) = command.value else {
+        return Err(Fault::field(command.name, command.name, "must be an array"));
+    };
+    let mut meant = Vec::new();
+    for pattern in patterns {
+        let pattern = pattern
+            .ok()
+            .and_then(|pattern| Pattern::read(pattern, &user));
+        meant.push(pattern.ok_or_else(|| {
+            Fault::new(
+                known::BAD_VALUE,
+                "a pattern of sessions must be one of { lsid: { id: <UUID> } } and { users: [{ user, db }] }",
+            )
+        })?);
+    }
+    let asker = &*context.session;
+    if meant.is_empty() {
+        end_users(asker, &user);
+    }
+    for pattern in meant {
+        match pattern {
+            Pattern::Session(session) => end_one(asker, &(user.clone(), session), true),
+            Pattern::Own => end_users(asker, &user),
+            Pattern::Others => {}
+        }
+    }
+    Ok(Reply::ok())
+}
+
+/// Whose sessions a `killAllSessionsByPattern` is about.
+enum Pattern {
+    Session([u8; 16]),
+    /// All of the user who asks.
+    Own,
+    /// Those of others alone, which are for them to end.
+    Others,
+}
+
+impl Pattern {
+    fn read(pattern: RawBsonRef<'_>, user: &str) -> Option<Self> {
+        let mut fields = pattern.as_document()?.into_iter();
+        let (key, value) = fields.next()?.ok()?;
+        if fields.next().is_some() {
+            return None;
+        }
+        match key.as_str() {
+            "lsid" => id(value).map(Self::Session),
+            "users" => {
+                let mut names = value.as_array()?.into_iter().flatten().map(|each| {
+                    let each = each.as_document()?;
+                    each.get_str("user").ok()
+                });
+                Some(match names.any(|name| name == Some(user)) {
+                    true => Self::Own,
+                    false => Self::Others,
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
 pub(super) async fn commit(context: &mut Context<'_>) -> Outcome {

@@ -147,6 +147,9 @@ static COMMANDS: &[Entry] = &[
         .local()
         .legacy(),
     Entry::new("killAllSessions", |c| Box::pin(sessions::end_all(c))),
+    Entry::new("killAllSessionsByPattern", |c| {
+        Box::pin(sessions::end_by_pattern(c))
+    }),
     Entry::new("killCursors", |c| Box::pin(cursor::kill(c))).transactional(),
     Entry::new("killOp", |c| Box::pin(server::kill_op(c))),
     Entry::new("killSessions", |c| Box::pin(sessions::end(c))),
