@@ -45,6 +45,8 @@ mod records;
 mod retries;
 #[path = "mongo/scripted.rs"]
 mod scripted;
+#[path = "mongo/stored.rs"]
+mod stored;
 #[path = "mongo/support.rs"]
 mod support;
 #[path = "mongo/unheard.rs"]

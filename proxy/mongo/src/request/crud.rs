@@ -7,8 +7,11 @@ use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::document::{self, integer, truth};
 
 use super::batch::{Batch, CONFLICTS, HASTY, RACES, has_raced, is_upsert_by_other};
+use super::instead::Next;
 use super::point::Straight;
-use super::{Context, Ended, Outcome, Place, Request, duplicate, point, settle, within_bound_sql};
+use super::{
+    Context, Ended, Outcome, Place, Request, duplicate, point, settle, stored, within_bound_sql,
+};
 use crate::fault::{Fault, known};
 use crate::points::INSERTED;
 use crate::record::Attempt;
@@ -16,11 +19,19 @@ use crate::reply::{Reply, write_result};
 use crate::upstream as sql;
 
 pub(super) async fn insert(context: &mut Context<'_>) -> Outcome {
-    write(context, "documents", &sql::INSERT).await
+    if stored::is_plain(context.request) {
+        return write(context, "documents", &sql::INSERT).await;
+    }
+    let insert: Next = |context| Box::pin(write(context, "documents", &sql::INSERT));
+    stored::inserts(context, insert).await
 }
 
 pub(super) async fn update(context: &mut Context<'_>) -> Outcome {
-    write(context, "updates", &sql::UPDATE).await
+    if stored::fills_nothing(context.request) {
+        return write(context, "updates", &sql::UPDATE).await;
+    }
+    let update: Next = |context| Box::pin(write(context, "updates", &sql::UPDATE));
+    stored::updates(context, update).await
 }
 
 pub(super) async fn delete(context: &mut Context<'_>) -> Outcome {
@@ -28,6 +39,13 @@ pub(super) async fn delete(context: &mut Context<'_>) -> Outcome {
 }
 
 pub(super) async fn find_and_modify(context: &mut Context<'_>) -> Outcome {
+    if !stored::is_filled(context.request) {
+        return modify(context).await;
+    }
+    stored::modifies(context, |context| Box::pin(modify(context))).await
+}
+
+async fn modify(context: &mut Context<'_>) -> Outcome {
     let request = context.request;
     let body = modern(context)?;
     let body = body.as_ref().map_or(request.body(), |body| body.as_bytes());
@@ -204,7 +222,7 @@ async fn run(
 }
 
 /// A command without the statements in it, which go beside it.
-fn without(command: &RawDocument, statements: &str) -> Result<RawDocumentBuf, Fault> {
+pub(super) fn without(command: &RawDocument, statements: &str) -> Result<RawDocumentBuf, Fault> {
     let mut out = RawDocumentBuf::new();
     for element in command {
         let (key, value) =

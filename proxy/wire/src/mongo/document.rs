@@ -11,6 +11,10 @@ use bson::{RawBsonRef, RawDocument};
 use super::cursor::Cursor;
 use crate::Error;
 
+mod survey;
+
+pub use survey::{Survey, fill_timestamps, survey};
+
 /// How deep documents and arrays may nest in a message: what MongoDB takes. A
 /// stored document may have 100 levels, and commands put some around it.
 pub const MAX_DEPTH: usize = 200;
