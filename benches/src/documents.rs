@@ -1,5 +1,6 @@
 //! The MongoDB port: on Postgres with DocumentDB, beside FerretDB on the same server, and forwarding to that.
 
+mod bare;
 mod stage;
 mod work;
 
@@ -9,6 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use bare::Bare;
 pub(crate) use stage::Contender;
 pub(crate) use work::Work;
 
@@ -83,13 +85,21 @@ async fn run(work: Work, rival: &Rival, plan: &Plan) -> anyhow::Result<Run> {
     for number in 0..work.clients() {
         work.once(&database, number, number).await?;
     }
+    let bare = match work {
+        Work::BareFindOne | Work::BareInsertOne => Some(Bare::open(rival)?),
+        _ => None,
+    };
     let before = process::cpu_time(rival.pid);
     let start = Instant::now();
     let mut clients = JoinSet::new();
-    for number in 0..work.clients() {
-        let database = database.clone();
-        let duration = plan.duration;
-        clients.spawn(async move { client(work, &database, number, duration).await });
+    let duration = plan.duration;
+    if let Some(bare) = bare {
+        clients.spawn_blocking(move || bare.client(work, duration));
+    } else {
+        for number in 0..work.clients() {
+            let database = database.clone();
+            clients.spawn(async move { client(work, &database, number, duration).await });
+        }
     }
     let mut times = Vec::new();
     while let Some(joined) = clients.join_next().await {

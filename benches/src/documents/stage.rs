@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The user of all contenders, its password and the Postgres database.
-const NAME: &str = "bench";
+pub(super) const NAME: &str = "bench";
 
 /// The database of the collections.
 pub(super) const DATABASE: &str = "library";
@@ -60,6 +60,8 @@ pub(super) struct Rival {
     pub(super) contender: Contender,
     pub(super) client: Client,
     pub(super) pid: u32,
+    pub(super) port: u16,
+    pub(super) asks_for_password: bool,
     _child: Child,
 }
 
@@ -207,6 +209,8 @@ async fn rival(
         contender,
         client: Client::with_options(options)?,
         pid: child.id().context("it has ended")?,
+        port,
+        asks_for_password: contender != Contender::FerretDb,
         _child: child,
     })
 }

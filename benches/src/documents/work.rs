@@ -16,9 +16,17 @@ use super::stage::{Contender, ITEMS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Work {
-    FindOne { clients: usize },
+    FindOne {
+        clients: usize,
+    },
+    /// By a client that only sends bytes and waits.
+    BareFindOne,
     FindMany,
-    InsertOne { clients: usize },
+    InsertOne {
+        clients: usize,
+    },
+    /// By such a client, too.
+    BareInsertOne,
     InsertMany,
     Include,
     Lookup,
@@ -29,12 +37,14 @@ pub(crate) enum Work {
 const MANY: i32 = 1_000;
 
 impl Work {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::FindOne { clients: 1 },
         Self::FindOne { clients: 10 },
+        Self::BareFindOne,
         Self::FindMany,
         Self::InsertOne { clients: 1 },
         Self::InsertOne { clients: 10 },
+        Self::BareInsertOne,
         Self::InsertMany,
         Self::Include,
         Self::Lookup,
@@ -55,7 +65,10 @@ impl Work {
 
     /// Empties what is inserted into.
     pub(super) async fn prepare(self, database: &Database) -> anyhow::Result<()> {
-        if matches!(self, Self::InsertOne { .. } | Self::InsertMany) {
+        if matches!(
+            self,
+            Self::InsertOne { .. } | Self::BareInsertOne | Self::InsertMany
+        ) {
             let inserted = database.collection::<Document>("inserted");
             inserted.drop().await?;
             inserted.insert_one(doc! { "first": true }).await?;
@@ -73,7 +86,7 @@ impl Work {
         let raw = |name: &str| database.collection::<RawDocumentBuf>(name);
         let turn = i32::try_from(turn).unwrap_or_default();
         match self {
-            Self::FindOne { .. } => {
+            Self::FindOne { .. } | Self::BareFindOne => {
                 // A stride that meets every document.
                 let id = turn.wrapping_mul(7_919).rem_euclid(ITEMS);
                 let found = raw("items").find_one(doc! { "_id": id }).await?;
@@ -83,7 +96,7 @@ impl Work {
                 let filter = doc! { "_id": { "$lt": MANY } };
                 expect(&raw("items"), filter, None, MANY).await?;
             }
-            Self::InsertOne { .. } => {
+            Self::InsertOne { .. } | Self::BareInsertOne => {
                 let document = item(client, turn);
                 database.collection("inserted").insert_one(document).await?;
             }
@@ -118,7 +131,7 @@ impl Work {
     }
 }
 
-fn item(client: usize, turn: i32) -> Document {
+pub(super) fn item(client: usize, turn: i32) -> Document {
     let client = i64::try_from(client).unwrap_or_default();
     doc! { "client": client, "turn": turn, "price": f64::from(turn) / 7.0, "tags": ["new", "red", "small"],
     "note": "x".repeat(64) }
@@ -148,8 +161,10 @@ impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FindOne { clients } => write!(f, "mongo/find one/{clients}"),
+            Self::BareFindOne => f.write_str("mongo/find one, bare client/1"),
             Self::FindMany => f.write_str("mongo/find 1,000"),
             Self::InsertOne { clients } => write!(f, "mongo/insert one/{clients}"),
+            Self::BareInsertOne => f.write_str("mongo/insert one, bare client/1"),
             Self::InsertMany => f.write_str("mongo/insert 1,000"),
             Self::Include => f.write_str("mongo/1,000 × 10 by @include"),
             Self::Lookup => f.write_str("mongo/1,000 × 10 by $lookup"),
