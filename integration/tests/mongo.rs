@@ -31,6 +31,8 @@ mod ended;
 mod explain;
 #[path = "mongo/forwarding.rs"]
 mod forwarding;
+#[path = "mongo/indexes.rs"]
+mod indexes;
 #[path = "mongo/killed.rs"]
 mod killed;
 #[path = "mongo/late.rs"]

@@ -25,6 +25,7 @@ pub(crate) mod cursor;
 mod duplicate;
 mod explain;
 mod hint;
+mod indexes;
 mod instead;
 mod local_sessions;
 mod login;

@@ -52,6 +52,18 @@ pub(crate) const CREATE_INDEXES: &str =
 /// As part of a transaction: on a collection that the transaction has made, or that is empty.
 pub(crate) const CREATE_INDEXES_WITHIN: &str =
     "SELECT documentdb_api_internal.create_indexes_non_concurrently($1, $2)";
+/// The same where the collection has no more than so many bytes, and nothing is being built there: no row otherwise. It
+/// keeps writers out, so that it may wait for those there are for a moment only: others wait behind it.
+pub(crate) const CREATE_INDEXES_NOW: &str = "SELECT documentdb_api_internal.create_indexes_non_concurrently( \
+         CASE WHEN pg_catalog.set_config('lock_timeout', '20ms', true) IS NOT NULL \
+             THEN $1::text END, $2, true) \
+     FROM documentdb_api_catalog.collections c \
+     WHERE c.database_name = $1::text AND c.collection_name = $3::text \
+     AND c.view_definition IS NULL \
+     AND pg_catalog.pg_table_size(pg_catalog.to_regclass( \
+         pg_catalog.concat('documentdb_data.documents_', c.collection_id))) <= $4::bigint \
+     AND NOT EXISTS (SELECT FROM documentdb_api_catalog.collection_indexes i \
+         WHERE i.collection_id = c.collection_id AND NOT i.index_is_valid)";
 pub(crate) const INDEX_STATUS: &str =
     "SELECT retval, ok, complete FROM documentdb_api_internal.check_build_index_status($1)";
 pub(crate) const DROP_INDEXES: &str = "CALL documentdb_api.drop_indexes($1, $2, NULL)";

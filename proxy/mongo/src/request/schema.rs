@@ -1,22 +1,15 @@
 //! Collections, views, indexes, databases: made, changed, listed, measured.
 
-use std::time::Duration;
-
-use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::error::Error as Malformed;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawBson, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
 use twinport_wire::mongo::document;
 
 use super::query::single;
-use super::{Context, Outcome, Place, cursor, in_time};
+use super::{Context, Outcome, Place, cursor};
 use crate::fault::{Fault, known};
 use crate::reply::{Reply, code_of};
 use crate::upstream as sql;
-
-/// How long between two looks at an index that is being built: at first, and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
-const LAST_LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn create(context: &mut Context<'_>) -> Outcome {
     let request = context.request;
@@ -225,111 +218,6 @@ fn scale(body: &RawDocument) -> Result<f64, Fault> {
 pub(super) async fn validate(context: &mut Context<'_>) -> Outcome {
     context.request.collection()?;
     single(context, sql::VALIDATE).await
-}
-
-/// The extension builds indexes in the background; the answer waits for them.
-pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
-    let request = context.request;
-    request.collection()?;
-    let parameters = [Some(request.database.as_bytes()), Some(request.body())];
-    if matches!(context.place, Place::Within(_)) {
-        let created = context
-            .call(sql::CREATE_INDEXES_WITHIN, &parameters)
-            .await?;
-        return index_answer(&created);
-    }
-    let created = context.call(sql::CREATE_INDEXES, &parameters).await?;
-    if created.boolean(0, 1) == Some(false) {
-        return not_built(context, &created);
-    }
-    let wanted = created
-        .get(0, 2)
-        .filter(|wanted| *wanted != document::EMPTY);
-    let Some(wanted) = wanted.map(<[u8]>::to_vec) else {
-        return index_answer(&created);
-    };
-    let waiting = async {
-        let mut pause = FIRST_LOOK;
-        loop {
-            let status = context.call(sql::INDEX_STATUS, &[Some(&wanted)]).await?;
-            let failed = status.boolean(0, 1) == Some(false);
-            if failed || status.boolean(0, 2) != Some(false) {
-                return Ok((failed, status));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_LOOK);
-        }
-    };
-    match in_time(request.bound(), waiting).await? {
-        (true, status) => not_built(context, &status),
-        (false, _) => index_answer(&created),
-    }
-}
-
-/// What the extension says for each shard, as one server says it.
-fn index_answer(rows: &Rows) -> Outcome {
-    let answer = document::document(rows.get(0, 0).unwrap_or_default());
-    let answer = answer.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
-    let mut out = RawDocumentBuf::new();
-    if let Some(shard) = shard(answer) {
-        for element in shard {
-            let (key, value) = element.map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
-            if key.as_str() != "ok" {
-                out.append(key, value);
-            }
-        }
-    }
-    out.append(cstr!("ok"), 1.0);
-    Ok(Reply::Document(out))
-}
-
-/// The answer to a `createIndexes` that has come to nothing. Of documents that are equal in a unique index it tells the
-/// index; the extension doesn't tell what they have there.
-fn not_built(context: &Context<'_>, rows: &Rows) -> Outcome {
-    let fault = index_fault(rows);
-    let name = fault.message.split_once("Index '");
-    let name = name.and_then(|(_, rest)| Some(rest.rsplit_once('\'')?.0));
-    let (known::DUPLICATE_KEY, Some(name)) = (fault.code, name) else {
-        return Err(fault);
-    };
-    let request = context.request;
-    let mut told = Fault::new(
-        fault.code,
-        format_args!(
-            "Index build failed: E11000 duplicate key error collection: {}.{} index: {name}",
-            request.database,
-            request.collection()?
-        ),
-    )
-    .to_document();
-    let indexes = request.command.body.get_array("indexes");
-    let mut indexes = indexes.into_iter().flatten().flatten();
-    let key = indexes.find_map(|index| {
-        let index = index.as_document()?;
-        let is_it = index.get_str("name").ok()? == name;
-        is_it.then(|| index.get_document("key").ok())?
-    });
-    if let Some(key) = key {
-        told.append(cstr!("keyPattern"), key.to_owned());
-    }
-    Ok(Reply::Document(told))
-}
-
-fn index_fault(rows: &Rows) -> Fault {
-    let answer = document::document(rows.get(0, 0).unwrap_or_default()).ok();
-    let found = answer.map(|answer| shard(answer).unwrap_or(answer));
-    let code = found.and_then(|found| found.get_i32("code").ok());
-    let text = found.and_then(|found| found.get_str("errmsg").ok());
-    Fault::new(
-        code.map_or(known::INTERNAL_ERROR, code_of),
-        text.unwrap_or("the index could not be built"),
-    )
-}
-
-fn shard(answer: &RawDocument) -> Option<&RawDocument> {
-    let raw = answer.get_document("raw").ok()?;
-    let (_, first) = raw.into_iter().next()?.ok()?;
-    first.as_document()
 }
 
 pub(super) async fn drop_indexes(context: &mut Context<'_>) -> Outcome {
