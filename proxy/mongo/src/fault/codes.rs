@@ -66,6 +66,7 @@ pub(crate) mod known {
     pub(crate) const TYPE_MISMATCH: i32 = 14;
     pub(crate) const OVERFLOW: i32 = 15;
     pub(crate) const USER_NOT_FOUND: i32 = 11;
+    pub(crate) const INVALID_LENGTH: i32 = 16;
     pub(crate) const PROTOCOL_ERROR: i32 = 17;
     pub(crate) const AUTHENTICATION_FAILED: i32 = 18;
     pub(crate) const ILLEGAL_OPERATION: i32 = 20;

@@ -7,22 +7,41 @@ use super::{Context, Outcome, query};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 
-const FIND: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_find($1, $2)";
-const AGGREGATE: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_pipeline($1, $2)";
-const COUNT: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_count($1, $2)";
-const DISTINCT: &str = "EXPLAIN (FORMAT JSON, VERBOSE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_distinct($1, $2)";
-const FIND_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_find($1, $2)";
-const AGGREGATE_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_pipeline($1, $2)";
-const COUNT_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_count($1, $2)";
-const DISTINCT_RUN: &str = "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
-     SELECT document FROM documentdb_api_catalog.bson_aggregation_distinct($1, $2)";
+mod run;
+mod write;
+
+use run::{Counts, number};
+use write::Write;
+
+/// A reading function's plan, and its plan with what a run of it has shown.
+struct Statements {
+    plan: &'static str,
+    run: &'static str,
+}
+
+macro_rules! statements {
+    ($function:literal) => {
+        Statements {
+            plan: concat!(
+                "EXPLAIN (FORMAT JSON, VERBOSE) \
+                 SELECT document FROM documentdb_api_catalog.bson_aggregation_",
+                $function,
+                "($1, $2)"
+            ),
+            run: concat!(
+                "EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) \
+                 SELECT document FROM documentdb_api_catalog.bson_aggregation_",
+                $function,
+                "($1, $2)"
+            ),
+        }
+    };
+}
+
+const FIND: Statements = statements!("find");
+const AGGREGATE: Statements = statements!("pipeline");
+const COUNT: Statements = statements!("count");
+const DISTINCT: Statements = statements!("distinct");
 
 pub(super) async fn explain(context: &mut Context<'_>) -> Outcome {
     let request = context.request;
@@ -40,49 +59,65 @@ pub(super) async fn explain(context: &mut Context<'_>) -> Outcome {
         )
         .hint("Explain the pipeline without its last stage"));
     }
+    let write = Write::read(name.as_str(), inner)?;
     let verbosity = request.command.body.get_str("verbosity");
     // As MongoDB, where the command doesn't say; shells and drivers mostly do.
     let runs = !verbosity.is_ok_and(|verbosity| verbosity == "queryPlanner");
-    let statement = match (name.as_str(), runs) {
-        ("find", false) => FIND,
-        ("find", true) => FIND_RUN,
-        ("aggregate", false) => AGGREGATE,
-        ("aggregate", true) => AGGREGATE_RUN,
-        ("count", false) => COUNT,
-        ("count", true) => COUNT_RUN,
-        ("distinct", false) => DISTINCT,
-        ("distinct", true) => DISTINCT_RUN,
-        (other, _) => {
+    let statements = match name.as_str() {
+        _ if write.is_some() => FIND,
+        "find" => FIND,
+        "aggregate" => AGGREGATE,
+        "count" => COUNT,
+        "distinct" => DISTINCT,
+        other => {
             return Err(Fault::new(
                 known::COMMAND_NOT_SUPPORTED,
                 format_args!("explain of '{other}' is not supported"),
             )
-            .hint("find, aggregate, count and distinct can be explained"));
+            .hint(
+                "find, aggregate, count, distinct, update, delete and findAndModify can be explained",
+            ));
         }
     };
-    let parameters = [Some(request.database.as_bytes()), Some(inner.as_bytes())];
+    let statement = if runs {
+        statements.run
+    } else {
+        statements.plan
+    };
+    let read = write.as_ref().map_or(inner, |write| &write.find);
+    let parameters = [Some(request.database.as_bytes()), Some(read.as_bytes())];
     let rows = context.call(statement, &parameters).await?;
     let text = rows.get(0, 0).unwrap_or_default();
     let plan: serde_json::Value =
         serde_json::from_slice(text).map_err(|error| Fault::new(known::INTERNAL_ERROR, error))?;
+    let plan = plan.get(0).unwrap_or(&plan);
     let namespace = match collection.as_str() {
         Some(collection) => format!("{}.{collection}", request.database),
         None => request.database.to_owned(),
     };
-    let mut shaped = shape(&namespace, inner, &plan);
+    let mut shaped = shape(&namespace, inner, plan, write.as_ref());
     if runs {
-        shaped.append(cstr!("executionStats"), statistics(&plan));
+        let counts = Counts::of(plan);
+        shaped.append(
+            cstr!("executionStats"),
+            statistics(plan, &counts, write.as_ref()),
+        );
     }
     shaped.append(cstr!("ok"), 1.0);
     Ok(Reply::Document(shaped))
 }
 
-fn shape(namespace: &str, command: &RawDocument, plan: &serde_json::Value) -> RawDocumentBuf {
-    let first = plan.get(0).unwrap_or(plan);
-    let tree = first.get("Plan").unwrap_or(first);
-    let winning = rawdoc! {
-        "stage": tree.get("Node Type").and_then(|stage| stage.as_str()).unwrap_or("UNKNOWN"),
-        "plan": to_bson(tree),
+fn shape(
+    namespace: &str,
+    command: &RawDocument,
+    plan: &serde_json::Value,
+    write: Option<&Write>,
+) -> RawDocumentBuf {
+    let tree = plan.get("Plan").unwrap_or(plan);
+    let reads = rawdoc! { "stage": stage(plan), "plan": to_bson(tree) };
+    let winning = match write {
+        Some(write) => rawdoc! { "stage": write.stage, "inputStage": reads },
+        None => reads,
     };
     rawdoc! {
         "explainVersion": "1",
@@ -91,24 +126,35 @@ fn shape(namespace: &str, command: &RawDocument, plan: &serde_json::Value) -> Ra
             "winningPlan": winning,
             "rejectedPlans": [],
         },
-        "postgres": to_bson(first),
+        "postgres": to_bson(plan),
         "command": command.to_owned(),
         "serverInfo": { "version": env!("CARGO_PKG_VERSION") },
     }
 }
 
-/// What the run has shown, as far as Postgres counts it.
-fn statistics(plan: &serde_json::Value) -> RawDocumentBuf {
-    let first = plan.get(0).unwrap_or(plan);
-    let number = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_f64);
-    let rows = first
-        .get("Plan")
-        .and_then(|tree| number(tree.get("Actual Rows")));
-    let millis = number(first.get("Execution Time"));
+/// What Postgres calls the last step of a plan.
+fn stage(plan: &serde_json::Value) -> &str {
+    let kind = plan.get("Plan").and_then(|tree| tree.get("Node Type"));
+    kind.and_then(|kind| kind.as_str()).unwrap_or("UNKNOWN")
+}
+
+/// What the run has shown: of a write, the run of what it reads.
+fn statistics(plan: &serde_json::Value, counts: &Counts, write: Option<&Write>) -> RawDocumentBuf {
+    let reads = rawdoc! { "stage": stage(plan), "nReturned": number(counts.returned) };
+    let (returned, stages) = match write {
+        Some(write) => (
+            write.returned(counts.returned),
+            write.ran(counts.returned, reads),
+        ),
+        None => (counts.returned, reads),
+    };
     rawdoc! {
         "executionSuccess": true,
-        "nReturned": RawBson::Double(rows.unwrap_or_default()),
-        "executionTimeMillis": RawBson::Double(millis.unwrap_or_default()),
+        "nReturned": number(returned),
+        "executionTimeMillis": number(counts.millis),
+        "totalKeysExamined": number(counts.keys),
+        "totalDocsExamined": number(counts.documents),
+        "executionStages": stages,
     }
 }
 
