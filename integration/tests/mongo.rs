@@ -47,6 +47,8 @@ mod records;
 mod retries;
 #[path = "mongo/scripted.rs"]
 mod scripted;
+#[path = "mongo/specs.rs"]
+mod specs;
 #[path = "mongo/stored.rs"]
 mod stored;
 #[path = "mongo/support.rs"]

@@ -36,6 +36,7 @@ mod rules;
 mod schema;
 mod server;
 pub(crate) mod sessions;
+mod specs;
 mod stored;
 mod table;
 mod testing;

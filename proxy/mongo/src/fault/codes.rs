@@ -90,6 +90,7 @@ pub(crate) mod known {
     pub(crate) const MAX_STALENESS_OUT_OF_RANGE: i32 = 160;
     pub(crate) const QUERY_PLAN_KILLED: i32 = 175;
     pub(crate) const CLIENT_METADATA_CANNOT_BE_MUTATED: i32 = 186;
+    pub(crate) const INVALID_INDEX_SPECIFICATION_OPTION: i32 = 197;
     pub(crate) const TRANSACTION_TOO_OLD: i32 = 225;
     pub(crate) const CURSOR_KILLED: i32 = 237;
     pub(crate) const NO_SUCH_TRANSACTION: i32 = 251;

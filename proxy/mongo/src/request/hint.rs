@@ -9,7 +9,8 @@ use super::{Context, Outcome, Request, batch, crud};
 use crate::fault::{Fault, known};
 use crate::reply::Reply;
 
-const INDEXES: &str = "SELECT (i.index_spec).index_name, (i.index_spec).index_key \
+/// The indexes of a collection, by their names and keys.
+pub(super) const INDEXES: &str = "SELECT (i.index_spec).index_name, (i.index_spec).index_key \
      FROM documentdb_api_catalog.collection_indexes i \
      JOIN documentdb_api_catalog.collections c USING (collection_id) \
      WHERE c.database_name = $1::text AND c.collection_name = $2::text";

@@ -3,7 +3,7 @@
 use twinport_core::sql::Pending;
 
 use super::{
-    Context, Outcome, crud, cursor, explain, hint, indexes, login, query, schema, server, sessions,
+    Context, Outcome, crud, cursor, explain, hint, login, query, schema, server, sessions, specs,
     testing, users,
 };
 use crate::fault::{Fault, known};
@@ -98,7 +98,7 @@ static COMMANDS: &[Entry] = &[
         .local(),
     Entry::new("count", |c| Box::pin(query::count(c))).transactional(),
     Entry::new("create", |c| Box::pin(schema::create(c))).transactional(),
-    Entry::new("createIndexes", |c| Box::pin(indexes::create_indexes(c))).transactional(),
+    Entry::new("createIndexes", |c| Box::pin(specs::create_indexes(c))).transactional(),
     Entry::new("createRole", |c| Box::pin(users::create_role(c))),
     Entry::new("createSearchIndexes", |c| Box::pin(schema::search_index(c))),
     Entry::new("createUser", |c| Box::pin(users::create_user(c))),
