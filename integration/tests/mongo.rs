@@ -45,6 +45,8 @@ mod raw;
 mod records;
 #[path = "mongo/retries.rs"]
 mod retries;
+#[path = "mongo/rights.rs"]
+mod rights;
 #[path = "mongo/scripted.rs"]
 mod scripted;
 #[path = "mongo/specs.rs"]

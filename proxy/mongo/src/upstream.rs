@@ -85,6 +85,23 @@ pub(crate) const CREATE_USER: &str = "SELECT documentdb_api.create_user($1)";
 pub(crate) const UPDATE_USER: &str = "SELECT documentdb_api.update_user($1)";
 pub(crate) const DROP_USER: &str = "SELECT documentdb_api.drop_user($1)";
 pub(crate) const USERS_INFO: &str = "SELECT documentdb_api.users_info($1)";
+/// Whether who asks is a superuser, and which of DocumentDB's roles are its own: to do all, to write, to read.
+pub(crate) const OWN_ROLES: &str = "SELECT r.rolsuper, \
+     EXISTS (SELECT FROM pg_catalog.pg_roles g WHERE g.rolname = 'documentdb_admin_role' \
+         AND pg_catalog.pg_has_role(g.oid, 'USAGE')), \
+     EXISTS (SELECT FROM pg_catalog.pg_roles g WHERE g.rolname = 'documentdb_readwrite_role' \
+         AND pg_catalog.pg_has_role(g.oid, 'USAGE')), \
+     EXISTS (SELECT FROM pg_catalog.pg_roles g WHERE g.rolname = 'documentdb_readonly_role' \
+         AND pg_catalog.pg_has_role(g.oid, 'USAGE')) \
+     FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
+/// Which of these another was given; no row for those that are the extension's own.
+pub(crate) const ROLES_OF: &str = "SELECT \
+     EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
+         WHERE m.member = u.oid AND g.rolname = 'documentdb_admin_role'), \
+     EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
+         WHERE m.member = u.oid AND g.rolname = 'documentdb_readonly_role') \
+     FROM pg_catalog.pg_roles u WHERE u.rolname = $1::text AND u.rolcanlogin \
+     AND u.rolname !~ '^(documentdb|pg)_'";
 pub(crate) const ROLES_INFO: &str = "SELECT documentdb_api.roles_info($1)";
 pub(crate) const CREATE_ROLE: &str = "SELECT documentdb_api.create_role($1)";
 pub(crate) const UPDATE_ROLE: &str = "SELECT documentdb_api.update_role($1)";

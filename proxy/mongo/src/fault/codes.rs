@@ -72,6 +72,7 @@ pub(crate) mod known {
     pub(crate) const ILLEGAL_OPERATION: i32 = 20;
     pub(crate) const INVALID_BSON: i32 = 22;
     pub(crate) const NAMESPACE_NOT_FOUND: i32 = 26;
+    pub(crate) const ROLE_NOT_FOUND: i32 = 31;
     pub(crate) const CURSOR_NOT_FOUND: i32 = 43;
     pub(crate) const NAMESPACE_EXISTS: i32 = 48;
     pub(crate) const MAX_TIME_MS_EXPIRED: i32 = 50;

@@ -2,7 +2,7 @@
 
 use twinport_config::AuthMethod;
 use twinport_core::sql::Identity;
-use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 use twinport_wire::mongo::sasl;
 
@@ -176,15 +176,4 @@ pub(super) async fn nonce(_: &mut Context<'_>) -> Outcome {
 pub(super) async fn logout(context: &mut Context<'_>) -> Outcome {
     context.session.leave();
     Ok(Reply::ok())
-}
-
-pub(super) async fn status(context: &mut Context<'_>) -> Outcome {
-    let mut users = RawArrayBuf::new();
-    let mut roles = RawArrayBuf::new();
-    if let Some(identity) = context.session.identity() {
-        users.push(rawdoc! { "user": &*identity.user, "db": "admin" });
-        roles.push(rawdoc! { "role": "readWriteAnyDatabase", "db": "admin" });
-    }
-    let info = rawdoc! { "authenticatedUsers": users, "authenticatedUserRoles": roles };
-    Ok(Reply::Document(rawdoc! { "authInfo": info, "ok": 1.0 }))
 }

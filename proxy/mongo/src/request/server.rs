@@ -2,6 +2,8 @@
 
 use twinport_wire::mongo::bson::raw::{CString, RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{DateTime, RawBsonRef, rawdoc};
+use twinport_wire::mongo::command::Field;
+use twinport_wire::mongo::document::integer;
 
 use super::schema::alone;
 use super::{Context, Outcome, table};
@@ -110,6 +112,71 @@ pub(super) async fn parameter(context: &mut Context<'_>) -> Outcome {
     }
     out.append(cstr!("ok"), 1.0);
     Ok(Reply::Document(out))
+}
+
+/// What is set by the settings file, under the names that MongoDB has for it.
+const SETTINGS: [(&str, &str); 4] = [
+    ("cursorTimeoutMillis", "mongo.cursor_timeout"),
+    ("enableTestCommands", "mongo.test_commands"),
+    ("maxIncomingConnections", "mongo.max_clients"),
+    (
+        "transactionLifetimeLimitSeconds",
+        "mongo.idle_transaction_timeout",
+    ),
+];
+
+pub(super) async fn set_parameter(context: &mut Context<'_>) -> Outcome {
+    if context.request.database != "admin" {
+        return Err(Fault::new(
+            known::UNAUTHORIZED,
+            "setParameter may only be run against the admin database.",
+        ));
+    }
+    let known = |name: &str| SETTINGS.iter().find(|(known, _)| *known == name);
+    let fields = context.request.command.fields().iter();
+    let mut names = fields.skip(1).map(Field::name).filter(|name| {
+        let generic = ["lsid", "comment", "maxTimeMS", "writeConcern"];
+        !name.starts_with('$') && !name.starts_with("api") && !generic.contains(name)
+    });
+    Err(match names.next() {
+        None => Fault::new(known::INVALID_OPTIONS, "no option found to set"),
+        Some(name) => match known(name) {
+            Some((_, setting)) => Fault::new(
+                known::ILLEGAL_OPERATION,
+                format_args!("not allowed to change [{name}] at runtime"),
+            )
+            .hint(format_args!(
+                "Set {setting} in Twinport's settings, and reload them (proxyctl reload)"
+            )),
+            None => Fault::new(
+                known::INVALID_OPTIONS,
+                format_args!("attempted to set unrecognized parameter [{name}]"),
+            )
+            .hint("What can be set of the port stands in Twinport's settings, and of the database in Postgres's"),
+        },
+    })
+}
+
+/// As a mongos, which has nowhere to keep a profile, and so can only tell that it keeps none.
+pub(super) async fn profile(context: &mut Context<'_>) -> Outcome {
+    let command = &context.request.command;
+    let Some(level) = integer(command.value) else {
+        return Err(Fault::field(command.name, "profile", "must be a number"));
+    };
+    let changes = ["slowms", "sampleRate", "filter"];
+    if !matches!(level, -1 | 0) || changes.iter().any(|field| command.has(field)) {
+        return Err(Fault::new(
+            known::BAD_VALUE,
+            "Profiling is not permitted on mongoS: the 'profile' field should be 0 or -1, and nothing be set beside it",
+        )
+        .hint("Have Postgres log what is slow: log_min_duration_statement, auto_explain"));
+    }
+    Ok(Reply::Document(rawdoc! {
+        "was": 0,
+        "slowms": 100,
+        "sampleRate": 1.0,
+        "ok": 1.0,
+    }))
 }
 
 pub(super) async fn host_info(_: &mut Context<'_>) -> Outcome {

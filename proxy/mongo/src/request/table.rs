@@ -3,8 +3,8 @@
 use twinport_core::sql::Pending;
 
 use super::{
-    Context, Outcome, crud, cursor, explain, hint, login, query, schema, server, sessions, specs,
-    testing, users,
+    Context, Outcome, crud, cursor, explain, hint, login, query, roles, schema, server, sessions,
+    sizes, specs, testing, users,
 };
 use crate::fault::{Fault, known};
 use crate::forward;
@@ -93,7 +93,7 @@ static COMMANDS: &[Entry] = &[
     Entry::new("commitTransaction", |c| Box::pin(sessions::commit(c))).ending(),
     Entry::new("compact", |c| Box::pin(schema::compact(c))),
     Entry::new("configureFailPoint", |c| Box::pin(testing::fail_point(c))).local(),
-    Entry::new("connectionStatus", |c| Box::pin(login::status(c)))
+    Entry::new("connectionStatus", |c| Box::pin(roles::status(c)))
         .open()
         .local(),
     Entry::new("count", |c| Box::pin(query::count(c))).transactional(),
@@ -103,6 +103,8 @@ static COMMANDS: &[Entry] = &[
     Entry::new("createSearchIndexes", |c| Box::pin(schema::search_index(c))),
     Entry::new("createUser", |c| Box::pin(users::create_user(c))),
     Entry::new("currentOp", |c| Box::pin(server::current_op(c))),
+    Entry::new("dataSize", |c| Box::pin(sizes::data_size(c))),
+    Entry::new("datasize", |c| Box::pin(sizes::data_size(c))),
     Entry::new("dbStats", |c| Box::pin(schema::db_stats(c))),
     Entry::new("dbstats", |c| Box::pin(schema::db_stats(c))),
     Entry::new("delete", |c| Box::pin(hint::delete(c))).transactional(),
@@ -131,6 +133,11 @@ static COMMANDS: &[Entry] = &[
     Entry::new("getnonce", |c| Box::pin(login::nonce(c)))
         .open()
         .local(),
+    Entry::new("grantPrivilegesToRole", |c| {
+        Box::pin(roles::none_of_ones_own(c))
+    }),
+    Entry::new("grantRolesToRole", |c| Box::pin(roles::none_of_ones_own(c))),
+    Entry::new("grantRolesToUser", |c| Box::pin(roles::grant(c))),
     Entry::new("hello", |c| Box::pin(login::hello(c)))
         .open()
         .local()
@@ -161,8 +168,16 @@ static COMMANDS: &[Entry] = &[
         .open()
         .local(),
     Entry::new("ping", |c| Box::pin(server::ping(c))).open(),
+    Entry::new("profile", |c| Box::pin(server::profile(c))),
     Entry::new("refreshSessions", |c| Box::pin(sessions::refresh(c))),
     Entry::new("renameCollection", |c| Box::pin(schema::rename(c))),
+    Entry::new("revokePrivilegesFromRole", |c| {
+        Box::pin(roles::none_of_ones_own(c))
+    }),
+    Entry::new("revokeRolesFromRole", |c| {
+        Box::pin(roles::none_of_ones_own(c))
+    }),
+    Entry::new("revokeRolesFromUser", |c| Box::pin(roles::revoke(c))),
     Entry::new("rolesInfo", |c| Box::pin(users::roles_info(c))),
     Entry::new("saslContinue", |c| Box::pin(login::go_on(c)))
         .open()
@@ -171,6 +186,7 @@ static COMMANDS: &[Entry] = &[
         .open()
         .local(),
     Entry::new("serverStatus", |c| Box::pin(server::status(c))),
+    Entry::new("setParameter", |c| Box::pin(server::set_parameter(c))),
     Entry::new("startSession", |c| Box::pin(sessions::start(c))),
     Entry::new("top", |c| Box::pin(server::top(c))),
     Entry::new("update", |c| Box::pin(hint::update(c))).transactional(),

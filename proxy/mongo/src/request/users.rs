@@ -6,6 +6,8 @@ use twinport_core::sql::SqlError;
 use twinport_wire::mongo::bson::raw::{CStr, RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 
+use super::crud::without;
+use super::roles::{self, Change};
 use super::schema::alone;
 use super::{Context, Ended, Outcome, Request, settle, within_bound_sql};
 use crate::fault::{Fault, known};
@@ -13,11 +15,32 @@ use crate::reply::Reply;
 use crate::upstream as sql;
 
 pub(super) async fn create_user(context: &mut Context<'_>) -> Outcome {
-    with_roles(context, sql::CREATE_USER).await
+    let request = context.request;
+    // Every role is told with its database, as the extension wants it.
+    let body = placed(request.command.body, request.database)?;
+    changed(context, sql::CREATE_USER, body.as_bytes()).await?;
+    Ok(Reply::ok())
 }
 
 pub(super) async fn update_user(context: &mut Context<'_>) -> Outcome {
-    with_roles(context, sql::UPDATE_USER).await
+    let body = context.request.command.body;
+    if !body.get("roles").is_ok_and(|roles| roles.is_some()) {
+        changed(context, sql::UPDATE_USER, body.as_bytes()).await?;
+        return Ok(Reply::ok());
+    }
+    // The extension changes no roles, and nothing but the password of what there is besides.
+    let rest = without(body, "roles")?;
+    let besides = [
+        "pwd",
+        "customData",
+        "mechanisms",
+        "authenticationRestrictions",
+    ];
+    let besides = besides
+        .into_iter()
+        .any(|field| matches!(body.get(field), Ok(Some(_))));
+    let besides = besides.then_some((sql::UPDATE_USER, &*rest));
+    roles::change(context, Change::Set, besides).await
 }
 
 pub(super) async fn drop_user(context: &mut Context<'_>) -> Outcome {
@@ -28,12 +51,12 @@ pub(super) async fn drop_user(context: &mut Context<'_>) -> Outcome {
 
 pub(super) async fn users_info(context: &mut Context<'_>) -> Outcome {
     let reply = alone(context, sql::USERS_INFO).await?;
-    with_list(reply, cstr!("users"))
+    with_list(&reply, cstr!("users"))
 }
 
 pub(super) async fn roles_info(context: &mut Context<'_>) -> Outcome {
-    let reply = alone(context, sql::ROLES_INFO).await?;
-    with_list(reply, cstr!("roles"))
+    let reply = roles::info(context).await?;
+    with_list(&reply, cstr!("roles"))
 }
 
 pub(super) async fn create_role(context: &mut Context<'_>) -> Outcome {
@@ -46,14 +69,6 @@ pub(super) async fn update_role(context: &mut Context<'_>) -> Outcome {
 
 pub(super) async fn drop_role(context: &mut Context<'_>) -> Outcome {
     alone(context, sql::DROP_ROLE).await
-}
-
-/// Runs a function of the command, in which every role is told with its database, as the extension wants it.
-async fn with_roles(context: &mut Context<'_>, statement: &'static str) -> Outcome {
-    let request = context.request;
-    let body = placed(request.command.body, request.database)?;
-    changed(context, statement, body.as_bytes()).await?;
-    Ok(Reply::ok())
 }
 
 /// Runs a function that changes a user, who may be there already, or not be there.
@@ -120,15 +135,21 @@ fn placed(body: &RawDocument, database: &str) -> Result<RawDocumentBuf, Fault> {
     Ok(out)
 }
 
-/// The extension leaves a list out that has nothing in it; MongoDB doesn't.
-fn with_list(reply: Reply, name: &CStr) -> Outcome {
-    let document = reply.document()?;
-    if matches!(document.get(name), Ok(Some(_))) {
-        return Ok(reply);
+/// The extension leaves a list out that has nothing in it, and has an integer for `ok`; MongoDB doesn't.
+fn with_list(reply: &Reply, name: &CStr) -> Outcome {
+    let mut out = RawDocumentBuf::new();
+    let mut missing = true;
+    for (key, value) in reply.document()?.into_iter().flatten() {
+        if key.as_str() != "ok" {
+            missing &= key != name;
+            out.append(key, value);
+        }
     }
-    let mut document = document.to_owned();
-    document.append(name, RawArrayBuf::new());
-    Ok(Reply::Document(document))
+    if missing {
+        out.append(name, RawArrayBuf::new());
+    }
+    out.append(cstr!("ok"), 1.0);
+    Ok(Reply::Document(out))
 }
 
 #[cfg(test)]
