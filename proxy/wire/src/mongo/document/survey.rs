@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use bson::RawDocument;
 
-use super::{WHAT, inside, length};
-use crate::Error;
-use crate::mongo::cursor::Cursor;
+use super::inside;
 
 const TIMESTAMP: u8 = 0x11;
 
@@ -60,44 +58,61 @@ fn is_zero(kind: u8, value: &[u8]) -> bool {
     kind == TIMESTAMP && value == [0; 8]
 }
 
-/// Shows each field's type, name and value, and where that stands.
-fn walk<'a>(
-    document: &'a [u8],
-    mut show: impl FnMut(u8, &'a [u8], &'a [u8], usize),
-) -> Result<(), Error> {
+/// Shows each field's type, name and value, and where that stands; ends where something is cut off.
+fn walk<'a>(document: &'a [u8], mut show: impl FnMut(u8, &'a [u8], &'a [u8], usize)) -> Option<()> {
     let inside = inside(document);
-    let mut cursor = Cursor::new(WHAT, inside);
-    while !cursor.rest().is_empty() {
-        let kind = cursor.u8()?;
-        let name = cursor.cstr()?;
-        let at = size_of::<i32>() + inside.len() - cursor.rest().len();
-        let size = size(kind, cursor)?;
-        show(kind, name, cursor.take(size)?, at);
+    let mut rest = inside;
+    while let Some((&kind, named)) = rest.split_first() {
+        let (name, value) = named.split_at_checked(end(named)?)?;
+        let value = value.get(1..)?;
+        let at = size_of::<i32>() + inside.len() - value.len();
+        let (value, after) = value.split_at_checked(size(kind, value)?)?;
+        show(kind, name, value, at);
+        rest = after;
     }
-    Ok(())
+    Some(())
+}
+
+/// Where a name ends. Most are short: eight bytes are looked at together.
+#[inline]
+fn end(named: &[u8]) -> Option<usize> {
+    if let Some(first) = named.first_chunk() {
+        let first = u64::from_le_bytes(*first);
+        // The lowest byte that is zero has its highest bit set.
+        let zeros = first.wrapping_sub(0x0101_0101_0101_0101) & !first & 0x8080_8080_8080_8080;
+        if zeros != 0 {
+            return usize::try_from(zeros.trailing_zeros() / 8).ok();
+        }
+    }
+    memchr::memchr(0, named)
 }
 
 /// The bytes of a value.
-fn size(kind: u8, mut value: Cursor<'_>) -> Result<usize, Error> {
-    let all = value.rest().len();
-    Ok(match kind {
+#[inline]
+fn size(kind: u8, value: &[u8]) -> Option<usize> {
+    Some(match kind {
         0x06 | 0x0a | 0x7f | 0xff => 0,
         0x08 => 1,
         0x10 => 4,
         0x01 | 0x09 | TIMESTAMP | 0x12 => 8,
         0x07 => 12,
         0x13 => 16,
-        0x02 | 0x0d | 0x0e => 4 + length(&mut value)?,
-        0x03 | 0x04 | 0x0f => length(&mut value)?,
-        0x05 => 5 + length(&mut value)?,
+        0x02 | 0x0d | 0x0e => length(value)?.checked_add(4)?,
+        0x03 | 0x04 | 0x0f => length(value)?,
+        0x05 => length(value)?.checked_add(5)?,
         0x0b => {
-            value.cstr()?;
-            value.cstr()?;
-            all - value.rest().len()
+            let pattern = memchr::memchr(0, value)?;
+            let options = memchr::memchr(0, value.get(pattern + 1..)?)?;
+            pattern + options + 2
         }
-        0x0c => 4 + length(&mut value)? + 12,
-        _ => return Err(Error::bson("an element is of an unknown type")),
+        0x0c => length(value)?.checked_add(4 + 12)?,
+        _ => return None,
     })
+}
+
+/// The length that a value begins with.
+fn length(value: &[u8]) -> Option<usize> {
+    usize::try_from(i32::from_le_bytes(*value.first_chunk()?)).ok()
 }
 
 #[cfg(test)]
