@@ -62,7 +62,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use commands::{abort, begins, commit, goes_on};
-use support::{OWN_ROLES, Scene, Wants, code, cursor_of, labels, page, session};
+use support::{OTHER_READS, OWN_ROLES, Scene, Wants, code, cursor_of, labels, page, session};
 use twinport_wire::mongo::bson::rawdoc;
 
 #[tokio::test]
@@ -189,14 +189,7 @@ async fn limits_hold_and_are_told() -> Result<()> {
 #[tokio::test]
 async fn two_users_are_kept_apart() -> Result<()> {
     let scene = Scene::with(OWN_ROLES).await?;
-    // One of them may only read.
-    scene
-        .admin
-        .batch_execute(
-            "REVOKE documentdb_admin_role FROM other; GRANT documentdb_readonly_role TO other;
-             GRANT pg_read_all_data TO other",
-        )
-        .await?;
+    scene.admin.batch_execute(OTHER_READS).await?;
     scene.fill("c", 10).await?;
     let (mut app, mut other) = (scene.client().await?, scene.other().await?);
     let find = rawdoc! { "find": "c", "batchSize": 2, "lsid": session(1), "$db": "test" };

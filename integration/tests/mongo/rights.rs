@@ -5,7 +5,7 @@ use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
 
 use super::raw::Raw;
-use super::support::{OWN_ROLES, Scene, code};
+use super::support::{OTHER_READS, OWN_ROLES, Scene, code};
 
 /// The names of roles in a list of them.
 fn roles(list: &RawDocument, field: &str) -> Result<Vec<String>> {
@@ -101,13 +101,7 @@ async fn roles_of_users_are_given_and_taken() -> Result<()> {
 #[tokio::test]
 async fn one_is_told_ones_roles() -> Result<()> {
     let scene = Scene::with(OWN_ROLES).await?;
-    scene
-        .admin
-        .batch_execute(
-            "REVOKE documentdb_admin_role FROM other; GRANT documentdb_readonly_role TO other;
-             GRANT pg_read_all_data TO other",
-        )
-        .await?;
+    scene.admin.batch_execute(OTHER_READS).await?;
     let (mut app, mut other) = (scene.client().await?, scene.other().await?);
     let status = rawdoc! { "connectionStatus": 1, "showPrivileges": true, "$db": "admin" };
     for (client, user, expected, writes) in [

@@ -49,6 +49,10 @@ pub(crate) const OWN_ROLES: Wants<'_> = Wants {
     ..DEFAULT
 };
 
+/// Has `other` only read.
+pub(crate) const OTHER_READS: &str = "REVOKE documentdb_admin_role FROM other; \
+     GRANT documentdb_readonly_role TO other; GRANT pg_read_all_data TO other";
+
 /// All share one connection.
 pub(crate) const ONE_CONNECTION: Wants<'_> = Wants { pool: 1, ..DEFAULT };
 
