@@ -256,7 +256,11 @@ impl Cluster {
 
     /// Aborts what a client has left open that came by a balancer: it won't be found again.
     pub(crate) fn abandon(self: &Arc<Self>, client: i32) {
-        for left in self.pins.of_client(client) {
+        self.abort_all(self.pins.of_client(client));
+    }
+
+    fn abort_all(self: &Arc<Self>, all: Vec<Left>) {
+        for left in all {
             let cluster = Arc::clone(self);
             tokio::spawn(async move {
                 let aborted = tokio::time::timeout(ABORT_BOUND, cluster.abort(left)).await;
@@ -307,11 +311,18 @@ impl Cluster {
     }
 
     /// Upkeep of connections and transactions.
-    pub(crate) fn maintain(&self, idle_transaction: Option<Duration>) {
+    pub(crate) fn maintain(self: &Arc<Self>, idle_transaction: Option<Duration>) {
         for server in self.topology.servers() {
             server.maintain();
         }
-        self.pins.expire(idle_transaction);
+        let idle = self.pins.expire(idle_transaction);
+        if !idle.is_empty() {
+            tracing::info!(
+                count = idle.len(),
+                "transactions were idle for too long (mongo.idle_transaction_timeout)"
+            );
+        }
+        self.abort_all(idle);
     }
 
     /// Waits until cursors that nobody wants any more are killed, for a while.

@@ -314,3 +314,24 @@ async fn a_stale_secondary_takes_no_seed_away() -> Result<()> {
     front.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_idle_transaction_is_aborted() -> Result<()> {
+    let servers = Scripted::set(1).await?;
+    let front = Front::with(&servers, "", "idle_transaction_timeout = \"1s\"").await?;
+    let wing = front.running.mongo_wing().context("no MongoDB port")?;
+    let mut client = front.client().await?;
+    client.run(&begins(insert(), 1, 1)).await?;
+    // It is not idle while a command takes long.
+    servers[0].is_late("count", Duration::from_secs(4));
+    client.run(&goes_on(count(), 1, 1)).await?;
+    assert!(servers[0].heard("abortTransaction").is_empty());
+    drop(client);
+    servers[0].hears("abortTransaction").await?;
+    let heard = servers[0].heard("abortTransaction");
+    assert_eq!(heard[0].body.get_document("lsid")?, &*session(1));
+    assert_eq!(heard[0].body.get_i64("txnNumber")?, 1);
+    assert_eq!(wing.transactions(), 0);
+    front.stop().await;
+    Ok(())
+}

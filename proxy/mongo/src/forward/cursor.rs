@@ -117,6 +117,12 @@ async fn next_page(
         false => None,
     };
     let client = context.session.number;
+    // Meanwhile the transaction is not idle.
+    let _running = pin.as_ref().map(|(owner, number)| {
+        let mut running = cluster.pins.unanswered(owner, *number);
+        running.is_over = false;
+        running
+    });
     let mut lease = match (&pin, remote.held.take()) {
         (_, Some(lease)) => lease,
         (Some((owner, number)), None) if server.description().kind == Kind::Balanced => {
@@ -134,9 +140,9 @@ async fn next_page(
     let seen = Seen::read(&received)?;
     cluster.observe(&server, &seen);
     let open = seen.is_open();
-    match pin {
+    match &pin {
         Some((owner, number)) if server.description().kind == Kind::Balanced => {
-            cluster.pins.stay(&owner, number, Place::On(server, lease));
+            cluster.pins.stay(owner, *number, Place::On(server, lease));
         }
         None if server.description().kind == Kind::Balanced && open => remote.held = Some(lease),
         _ => lease.release(),

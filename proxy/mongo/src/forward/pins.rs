@@ -36,6 +36,8 @@ struct Pin {
     /// The client's connection that began it.
     client: i32,
     touched: Instant,
+    /// How many of its commands are on their way.
+    running: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,9 +85,14 @@ pub(super) struct Unanswered<'a> {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if self.is_over {
-            self.pins.end(self.owner, self.number);
-        }
+        self.pins.of(self.owner, self.number, |pin| {
+            pin.running = pin.running.saturating_sub(1);
+            // It is idle from now on, however long the command took.
+            pin.touched = Instant::now();
+            if self.is_over {
+                pin.phase = Phase::Ended;
+            }
+        });
     }
 }
 
@@ -143,6 +150,7 @@ impl Pins {
                     place: Place::Free,
                     client,
                     touched: Instant::now(),
+                    running: 0,
                 };
                 pins.insert(*session, pin);
                 Ok(Place::Free)
@@ -170,24 +178,26 @@ impl Pins {
         }
     }
 
-    /// Notes where a transaction runs.
-    pub(crate) fn stay(&self, (_, session): &Owner, number: i64, place: Place) {
+    /// Does something with a session's transaction, if it is still the one of this number.
+    fn of(&self, (_, session): &Owner, number: i64, act: impl FnOnce(&mut Pin)) {
         if let Some(pin) = self.pins.lock().get_mut(session)
             && pin.number == number
         {
-            // It is idle from now on, however long the command took.
-            pin.touched = Instant::now();
-            pin.place = place;
+            act(pin);
         }
     }
 
+    /// Notes where a transaction runs.
+    pub(crate) fn stay(&self, owner: &Owner, number: i64, place: Place) {
+        self.of(owner, number, |pin| {
+            pin.touched = Instant::now();
+            pin.place = place;
+        });
+    }
+
     /// Notes that a transaction is over; its place is kept for a commit that is sent again.
-    pub(crate) fn end(&self, (_, session): &Owner, number: i64) {
-        if let Some(pin) = self.pins.lock().get_mut(session)
-            && pin.number == number
-        {
-            pin.phase = Phase::Ended;
-        }
+    pub(crate) fn end(&self, owner: &Owner, number: i64) {
+        self.of(owner, number, |pin| pin.phase = Phase::Ended);
     }
 
     /// Notes that a session goes on with a write of this number: what it has left open is over, as the server sees it.
@@ -204,6 +214,7 @@ impl Pins {
 
     /// For a command of a transaction.
     pub(super) fn unanswered<'a>(&'a self, owner: &'a Owner, number: i64) -> Unanswered<'a> {
+        self.of(owner, number, |pin| pin.running += 1);
         Unanswered {
             pins: self,
             owner,
@@ -232,18 +243,34 @@ impl Pins {
         .collect()
     }
 
-    /// Forgets what nobody has touched for long; connections that were held, sooner.
-    pub(crate) fn expire(&self, bound: Option<Duration>) {
-        self.pins.lock().retain(|_, pin| {
+    /// Ends transactions in which nothing has happened for `bound`, and forgets those that have long ended. What the
+    /// server has to be told of comes back: held connections are closed, and end them by that.
+    pub(crate) fn expire(&self, bound: Option<Duration>) -> Vec<Left> {
+        let mut left = Vec::new();
+        self.pins.lock().retain(|session, pin| {
             let idle = pin.touched.elapsed();
-            let held = matches!(pin.place, Place::On(..));
-            if held && bound.is_some_and(|bound| idle > bound) {
-                // Closed, it ends there. By another connection it can't go on.
-                pin.place = Place::Taken;
+            let open = pin.phase == Phase::Open || matches!(pin.place, Place::On(..));
+            if open && pin.running == 0 && bound.is_some_and(|bound| idle > bound) {
                 pin.phase = Phase::Ended;
+                let (kept, told) = match &pin.place {
+                    Place::Free => (Place::Free, Some(Place::Free)),
+                    Place::At(server) => (
+                        Place::At(Arc::clone(server)),
+                        Some(Place::At(Arc::clone(server))),
+                    ),
+                    // By another connection it can't go on.
+                    Place::On(..) | Place::Taken => (Place::Taken, None),
+                };
+                pin.place = kept;
+                left.extend(told.map(|place| Left {
+                    session: *session,
+                    number: pin.number,
+                    place,
+                }));
             }
-            idle < REMEMBERED
+            pin.running > 0 || idle < REMEMBERED
         });
+        left
     }
 
     /// Whether a transaction goes on.
@@ -307,5 +334,23 @@ mod tests {
         pins.enter(&owner("ann"), 2, Part::First, 7).unwrap();
         pins.end(&owner("ann"), 2);
         assert!(pins.of_client(7).is_empty());
+    }
+
+    #[test]
+    fn nothing_runs_in_what_is_idle() {
+        let (pins, ann) = (Pins::default(), owner("ann"));
+        let bound = Some(Duration::ZERO);
+        pins.enter(&ann, 1, Part::First, 7).unwrap();
+        let mut running = pins.unanswered(&ann, 1);
+        running.is_over = false;
+        assert!(pins.expire(bound).is_empty());
+        assert!(pins.is_open(&ann, 1));
+        drop(running);
+        assert!(pins.expire(None).is_empty());
+        let left = pins.expire(bound);
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].session, left[0].number), ([1; 16], 1));
+        assert!(!pins.is_open(&ann, 1));
+        assert!(pins.expire(bound).is_empty(), "it is told once");
     }
 }
