@@ -20,7 +20,7 @@ use twinport_wire::mongo::document;
 use crate::fault::{Fault, known};
 use crate::request::{Ended, settle};
 use crate::transaction::{self, Owner};
-use crate::upstream::{FIND, GET_MORE, LIST_COLLECTIONS, LIST_INDEXES};
+use crate::upstream::{ANY_NUMBER, FIND, GET_MORE, LIST_COLLECTIONS, LIST_INDEXES};
 use crate::wing::Wing;
 
 pub(crate) use told::Told;
@@ -314,7 +314,11 @@ async fn pages(
     listing: Listing,
     command: &RawDocument,
 ) -> Result<Listed, SqlError> {
-    let parameters = [Some(database.as_bytes()), Some(command.as_bytes())];
+    let parameters = [
+        Some(database.as_bytes()),
+        Some(command.as_bytes()),
+        Some(&ANY_NUMBER[..]),
+    ];
     let mut rows = connection.run(listing.statement(), &parameters).await?;
     let persists = rows.boolean(0, 2) == Some(true);
     let mut all = Vec::new();

@@ -29,18 +29,21 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("documentdb_core.enablecollation", "on"),
 ];
 
-/// Beside the first page, how many cursors the database has files for: nothing where it doesn't know of such a bound.
+/// In the place of a cursor's number: the extension chooses one.
+pub(crate) const ANY_NUMBER: [u8; 8] = [0; 8];
+
+/// The cursor's number is the third parameter. Beside the first page, how many cursors the database has files for: nothing where it doesn't know of such a bound.
 pub(crate) const FIND: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
      pg_catalog.current_setting('documentdb.maxCursorFileCount', true) \
-     FROM documentdb_api.find_cursor_first_page($1, $2)";
+     FROM documentdb_api.find_cursor_first_page($1, $2, $3)";
 pub(crate) const AGGREGATE: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
      pg_catalog.current_setting('documentdb.maxCursorFileCount', true) \
-     FROM documentdb_api.aggregate_cursor_first_page($1, $2)";
+     FROM documentdb_api.aggregate_cursor_first_page($1, $2, $3)";
 pub(crate) const LIST_COLLECTIONS: &str = "SELECT cursorpage, continuation, persistconnection, cursorid, \
      pg_catalog.current_setting('documentdb.maxCursorFileCount', true) \
-     FROM documentdb_api.list_collections_cursor_first_page($1, $2)";
+     FROM documentdb_api.list_collections_cursor_first_page($1, $2, $3)";
 pub(crate) const LIST_INDEXES: &str = "SELECT cursorpage, continuation, persistconnection, cursorid \
-     FROM documentdb_api.list_indexes_cursor_first_page($1, $2)";
+     FROM documentdb_api.list_indexes_cursor_first_page($1, $2, $3)";
 pub(crate) const GET_MORE: &str =
     "SELECT cursorpage, continuation FROM documentdb_api.cursor_get_more($1, $2, $3)";
 

@@ -1,6 +1,8 @@
 //! Cursors: a first page, `getMore`, `killCursors`.
 
-use twinport_core::sql::{Connection, Rows, SqlError};
+use std::sync::Arc;
+
+use twinport_core::sql::{Connection, Identity, Rows, SqlError};
 use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument};
 use twinport_wire::mongo::bson::rawdoc;
@@ -11,6 +13,7 @@ use crate::fault::{Fault, known};
 use crate::handles::{Borrowed, Cursor, Killed, Standing, no_file};
 use crate::reply::Reply;
 use crate::upstream as sql;
+use crate::wing::Wing;
 
 /// Runs a command that opens a cursor and answers with its first page.
 pub(super) async fn first_page(context: &mut Context<'_>, statement: &'static str) -> Outcome {
@@ -25,8 +28,11 @@ pub(super) async fn first_page_of(
     body: &[u8],
 ) -> Outcome {
     let request = context.request;
-    let parameters = [Some(request.database.as_bytes()), Some(body)];
+    let expected = Expected::new(context)?;
+    let id = expected.id.to_be_bytes();
+    let parameters = [Some(request.database.as_bytes()), Some(body), Some(&id[..])];
     let held = context.call_held(statement, &parameters).await;
+    expected.came(&held);
     let (rows, connection) = held.map_err(|fault| match fault.code {
         known::CURSOR_IN_USE => no_file(),
         _ => fault,
@@ -60,6 +66,42 @@ pub(super) async fn first_page_of(
         return Err(fault);
     }
     Reply::row(rows, 0)
+}
+
+/// A cursor whose first page is asked for. If nobody takes the answer, it may be open all the same.
+struct Expected {
+    wing: Arc<Wing>,
+    identity: Identity,
+    id: i64,
+    /// Transactions close theirs themselves.
+    within: bool,
+    came: bool,
+}
+
+impl Expected {
+    fn new(context: &Context<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            wing: Arc::clone(&context.session.wing),
+            identity: context.session.known(context.request.command.name)?.clone(),
+            id: rand::random_range(1..=i64::MAX),
+            within: matches!(context.place, Place::Within(_)),
+            came: false,
+        })
+    }
+
+    /// Notes what has come of the statement. One that was refused has opened nothing.
+    fn came<T>(mut self, held: &Result<T, Fault>) {
+        let lost = [known::HOST_UNREACHABLE, known::MAX_TIME_MS_EXPIRED];
+        self.came = !matches!(held, Err(fault) if lost.contains(&fault.code));
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if !self.came && !self.within {
+            self.wing.doom_unheard(self.identity.clone(), self.id);
+        }
+    }
 }
 
 fn opened(context: &Context<'_>, rows: &Rows, standing: Standing) -> Result<Cursor, Fault> {
@@ -120,7 +162,7 @@ pub(super) async fn get_more(context: &mut Context<'_>) -> Outcome {
     let request = context.request;
     let command = &request.command;
     let id = command.cursor().map_err(|error| Fault::protocol(&error))?;
-    let wing = std::sync::Arc::clone(&context.session.wing);
+    let wing = Arc::clone(&context.session.wing);
     let user = context.session.known(command.name)?.user.clone();
     let mut borrowed = wing.cursors.borrow(id, &user)?;
     let within = matches!(context.place, Place::Within(_)).then_some(command.txn_number);
@@ -300,7 +342,7 @@ async fn next_page(context: &mut Context<'_>, cursor: &mut Cursor) -> Result<Row
 pub(super) async fn kill(context: &mut Context<'_>) -> Outcome {
     let command = &context.request.command;
     let user = context.session.known(command.name)?.user.clone();
-    let wing = std::sync::Arc::clone(&context.session.wing);
+    let wing = Arc::clone(&context.session.wing);
     let (mut killed, mut unknown) = (RawArrayBuf::new(), RawArrayBuf::new());
     let mut gone = Vec::new();
     for id in listed(command)? {

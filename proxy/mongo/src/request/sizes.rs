@@ -41,7 +41,11 @@ pub(super) async fn data_size(context: &mut Context<'_>) -> Outcome {
         (number(told, "size"), number(told, "count"))
     } else {
         let body = measuring(collection, range);
-        let parameters = [Some(database.as_bytes()), Some(body.as_bytes())];
+        let parameters = [
+            Some(database.as_bytes()),
+            Some(body.as_bytes()),
+            Some(&sql::ANY_NUMBER[..]),
+        ];
         let rows = context.call(sql::AGGREGATE, &parameters).await?;
         let told = first(&rows);
         (number(told, "size"), number(told, "count"))

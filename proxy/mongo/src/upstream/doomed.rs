@@ -31,6 +31,9 @@ const TRIES: u32 = 3;
 /// How long one waits for a connection: the database sweeps by itself some day.
 const KEPT: Duration = Duration::from_secs(30 * 60);
 
+/// How long after its cancel a statement may go on making a file.
+const CANCELLED: Duration = Duration::from_secs(1);
+
 /// The cursors whose files are to be deleted.
 #[derive(Default)]
 pub(crate) struct Doomed(Mutex<Lists>);
@@ -131,6 +134,23 @@ impl Wing {
         if self.doomed.push(identity, id, most) == Taken::First {
             tokio::spawn(tend(Arc::downgrade(self), user));
         }
+    }
+
+    /// As [`Wing::doom`], of a cursor that nobody has heard of: the statement that opens it is being cancelled, or has
+    /// ended just before that.
+    pub(crate) fn doom_unheard(self: &Arc<Self>, identity: Identity, id: i64) {
+        // When the process ends, what it has running does, too.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let wing = Arc::downgrade(self);
+        runtime.spawn(async move {
+            sleep(CANCELLED).await;
+            if let Some(wing) = wing.upgrade() {
+                let most = wing.current().mongo.max_cursors;
+                wing.doom(identity, id, most);
+            }
+        });
     }
 
     /// Deletes what one connection can, once it is free.
