@@ -21,6 +21,8 @@ mod bson;
 mod commands;
 #[path = "mongo/concerns.rs"]
 mod concerns;
+#[path = "mongo/console.rs"]
+mod console;
 #[path = "mongo/cutter.rs"]
 mod cutter;
 #[path = "mongo/deletes.rs"]
@@ -60,61 +62,10 @@ mod unheard;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use commands::{abort, begins, commit, goes_on};
-use support::{OTHER_READS, OWN_ROLES, Scene, Wants, code, cursor_of, labels, page, session};
+use support::{OTHER_READS, OWN_ROLES, Scene, Wants, code, cursor_of, labels, session};
 use twinport_wire::mongo::bson::rawdoc;
-
-#[tokio::test]
-async fn a_thousand_clients_on_ten_connections() -> Result<()> {
-    let scene = Scene::with(Wants {
-        pool: 10,
-        ..Wants::default()
-    })
-    .await?;
-    scene.fill("c", 1000).await?;
-    let mut clients = Vec::new();
-    for number in 0..1000_i32 {
-        clients.push((number, scene.client().await?));
-    }
-    let work: Vec<_> = clients
-        .into_iter()
-        .map(|(number, mut client)| {
-            tokio::spawn(async move {
-                for turn in 0..3_i32 {
-                    let find = rawdoc! { "find": "c", "filter": { "_id": number }, "$db": "test" };
-                    let answer = client.run(&find).await?;
-                    let found = page(&answer)?;
-                    let own = found
-                        .first()
-                        .is_some_and(|own| own.get_i32("v").ok() == Some(number));
-                    ensure!(found.len() == 1 && own, "{number} got {answer:?}");
-                    let id = number * 10 + turn;
-                    let insert =
-                        rawdoc! { "insert": "d", "documents": [{ "_id": id }], "$db": "test" };
-                    client.run(&insert).await?;
-                }
-                anyhow::Ok(client)
-            })
-        })
-        .collect();
-    let mut alive = Vec::new();
-    for task in work {
-        alive.push(task.await??);
-    }
-    assert_eq!(scene.wing()?.clients().count(), 1000);
-    let upstream = scene.upstream().await?;
-    assert!(upstream <= 10, "{upstream} upstream connections");
-    assert_eq!(scene.count("d").await?, 3000);
-    drop(alive);
-    twinport_integration::eventually("all are gone", async || {
-        Ok(scene.wing()?.clients().count() == 0)
-    })
-    .await?;
-    assert_eq!(scene.busy().await?, 0);
-    scene.stop().await;
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_wait_ends_with_462() -> Result<()> {

@@ -15,12 +15,6 @@ fn begin(byte: u8, number: i64) -> RawDocumentBuf {
     begins(insert, byte, number)
 }
 
-/// How many files of cursors the server keeps.
-async fn files(scene: &Scene) -> Result<i64> {
-    let sql = "SELECT count(*) FROM pg_ls_dir('pg_documentdb_cursor_files', true, false)";
-    Ok(scene.admin.query_one(sql, &[]).await?.get(0))
-}
-
 #[tokio::test]
 async fn a_dead_clients_command_is_cancelled() -> Result<()> {
     let scene = Scene::with(ONE_CONNECTION).await?;
@@ -83,14 +77,14 @@ async fn cursors_go_with_their_client_or_session_or_time() -> Result<()> {
     for _ in 0..5 {
         client.run(&sorted(None)).await?;
     }
-    assert_eq!((wing.cursors(), files(&scene).await?), (5, 5));
+    assert_eq!((wing.cursors(), scene.files().await?), (5, 5));
     drop(client);
     eventually("the client's cursors are closed", async || {
         Ok(wing.cursors() == 0)
     })
     .await?;
     eventually("their files are gone", async || {
-        Ok(files(&scene).await? == 0)
+        Ok(scene.files().await? == 0)
     })
     .await?;
     // With a session: another connection may go on, until the session ends.
@@ -109,7 +103,7 @@ async fn cursors_go_with_their_client_or_session_or_time() -> Result<()> {
     client.run(&sorted(Some(2))).await?;
     drop(client);
     eventually("the cursor is too old", async || Ok(wing.cursors() == 0)).await?;
-    eventually("all files are gone", async || Ok(files(&scene).await? == 0)).await?;
+    eventually("all files are gone", async || Ok(scene.files().await? == 0)).await?;
     assert_eq!(scene.busy().await?, 0);
     scene.stop().await;
     Ok(())
@@ -124,7 +118,7 @@ async fn a_cursor_goes_with_a_client_that_leaves_in_a_page() -> Result<()> {
         "find": "c", "sort": { "v": -1 }, "batchSize": 2, "lsid": session(1), "$db": "test",
     };
     let open = cursor_of(&client.run(&find).await?)?;
-    assert_eq!(files(&scene).await?, 1);
+    assert_eq!(scene.files().await?, 1);
     other.run(&begin(2, 1)).await?;
     let more = rawdoc! { "getMore": open, "collection": "c", "lsid": session(1), "$db": "test" };
     client.send(&more).await?;
@@ -140,7 +134,7 @@ async fn a_cursor_goes_with_a_client_that_leaves_in_a_page() -> Result<()> {
     })
     .await?;
     other.run(&abort(2, 1)).await?;
-    eventually("its file is gone", async || Ok(files(&scene).await? == 0)).await?;
+    eventually("its file is gone", async || Ok(scene.files().await? == 0)).await?;
     scene.stop().await;
     Ok(())
 }
@@ -159,7 +153,7 @@ async fn cursors_left_while_the_pool_is_full_go_when_it_is_free() -> Result<()> 
     for _ in 0..20 {
         client.run(&find).await?;
     }
-    assert_eq!(files(&scene).await?, 20);
+    assert_eq!(scene.files().await?, 20);
     other.run(&begin(1, 1)).await?;
     drop(client);
     eventually("its cursors are off the list", async || {
@@ -168,10 +162,10 @@ async fn cursors_left_while_the_pool_is_full_go_when_it_is_free() -> Result<()> 
     .await?;
     // Longer than anybody waits for a connection.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(files(&scene).await?, 20);
+    assert_eq!(scene.files().await?, 20);
     other.run(&abort(1, 1)).await?;
     eventually("their files are gone", async || {
-        Ok(files(&scene).await? == 0)
+        Ok(scene.files().await? == 0)
     })
     .await?;
     scene.stop().await;
@@ -193,7 +187,7 @@ async fn cursors_of_a_transaction_end_with_it() -> Result<()> {
         })
         .await?;
     }
-    eventually("no file is left", async || Ok(files(&scene).await? == 0)).await?;
+    eventually("no file is left", async || Ok(scene.files().await? == 0)).await?;
     scene.stop().await;
     Ok(())
 }

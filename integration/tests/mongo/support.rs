@@ -160,8 +160,15 @@ impl Scene {
     }
 
     /// How many connections the proxy holds to the server.
+    #[allow(dead_code, reason = "the tests of memory and of many clients use it")]
     pub(crate) async fn upstream(&self) -> Result<i64> {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'twinport%'";
+        Ok(self.admin.query_one(sql, &[]).await?.get(0))
+    }
+
+    /// How many files of cursors the server keeps.
+    pub(crate) async fn files(&self) -> Result<i64> {
+        let sql = "SELECT count(*) FROM pg_ls_dir('pg_documentdb_cursor_files', true, false)";
         Ok(self.admin.query_one(sql, &[]).await?.get(0))
     }
 
