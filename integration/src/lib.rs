@@ -12,6 +12,7 @@ mod identity;
 mod memory;
 pub mod mongo;
 mod port;
+pub mod relay;
 mod suite;
 mod world;
 

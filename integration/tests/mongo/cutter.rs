@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use twinport_integration::relay::{Relay, Watch};
 
 /// Which answers are lost, and their connection with them.
 #[derive(Clone, Copy)]
@@ -24,7 +22,7 @@ pub(crate) struct Cutter {
     /// Where it listens on 127.0.0.1.
     pub(crate) port: u16,
     counts: Arc<Counts>,
-    task: JoinHandle<()>,
+    _relay: Relay,
 }
 
 #[derive(Default)]
@@ -36,18 +34,18 @@ struct Counts {
 impl Cutter {
     /// Leads to this port of the machine.
     pub(crate) async fn before(port: u16, loses: Loses) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let counts = Arc::<Counts>::default();
         let shared = Arc::clone(&counts);
+        let relay = Relay::before(port, move || Cut {
+            loses,
+            counts: Arc::clone(&shared),
+            doomed: false,
+        });
+        let relay = relay.await?;
         Ok(Self {
-            port: listener.local_addr()?.port(),
+            port: relay.port,
             counts,
-            task: tokio::spawn(async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    let counts = Arc::clone(&shared);
-                    tokio::spawn(async move { lead(client, port, loses, &counts).await });
-                }
-            }),
+            _relay: relay,
         })
     }
 
@@ -57,46 +55,38 @@ impl Cutter {
     }
 }
 
-impl Drop for Cutter {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// A connection until an answer has to be lost.
+struct Cut {
+    loses: Loses,
+    counts: Arc<Counts>,
+    doomed: bool,
 }
 
-/// Copies both ways until an answer has to be lost or somebody leaves.
-async fn lead(mut client: TcpStream, port: u16, loses: Loses, counts: &Counts) -> Option<()> {
-    let mut server = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    let (mut asked, mut answered) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
-    let mut doomed = false;
-    loop {
-        tokio::select! {
-            read = client.read(&mut asked) => {
-                let bytes = asked.get(..read.ok().filter(|&length| length > 0)?)?;
-                if let Loses::AnswerToEveryOther(sign) = loses
-                    && holds(bytes, sign)
-                {
-                    doomed = counts.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
-                }
-                if let Loses::Request(sign) = loses
-                    && holds(bytes, sign)
-                {
-                    counts.lost.fetch_add(1, Ordering::SeqCst);
-                    return None;
-                }
-                server.write_all(bytes).await.ok()?;
-            }
-            read = server.read(&mut answered) => {
-                let bytes = answered.get(..read.ok().filter(|&length| length > 0)?)?;
-                if let Loses::Answer(sign) = loses {
-                    doomed = holds(bytes, sign);
-                }
-                if doomed {
-                    counts.lost.fetch_add(1, Ordering::SeqCst);
-                    return None;
-                }
-                client.write_all(bytes).await.ok()?;
-            }
+impl Watch for Cut {
+    fn asked(&mut self, bytes: &[u8]) -> bool {
+        if let Loses::AnswerToEveryOther(sign) = self.loses
+            && holds(bytes, sign)
+        {
+            let before = self.counts.asked.fetch_add(1, Ordering::SeqCst);
+            self.doomed = before.is_multiple_of(2);
         }
+        if let Loses::Request(sign) = self.loses
+            && holds(bytes, sign)
+        {
+            self.counts.lost.fetch_add(1, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    fn answered(&mut self, bytes: &[u8]) -> bool {
+        if let Loses::Answer(sign) = self.loses {
+            self.doomed = holds(bytes, sign);
+        }
+        if self.doomed {
+            self.counts.lost.fetch_add(1, Ordering::SeqCst);
+        }
+        !self.doomed
     }
 }
 
