@@ -74,6 +74,27 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// The same request with another command, and documents beside it, in the place of its own.
+    fn instead<'b>(
+        &self,
+        command: Command<'b>,
+        sequence: Option<(&'b str, &'b [u8])>,
+    ) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        Request {
+            command,
+            database: self.database,
+            message: None,
+            frame: None,
+            sequence,
+            begun: None,
+            passes: self.passes,
+            began: self.began,
+        }
+    }
+
     /// The documents that came beside the command under this name.
     pub(crate) fn sequence(&self, identifier: &str) -> Option<&'a [u8]> {
         if let Some((name, bytes)) = self.sequence
@@ -291,16 +312,8 @@ impl Session {
         };
         self.wing.asked.rewrites.add(1);
         let entry = self.entry(rewritten.name())?;
-        let changed = Request {
-            database: request.database,
-            command: rewritten.command()?,
-            message: None,
-            frame: None,
-            sequence: rewritten.sequence(),
-            begun: None,
-            passes: request.passes && rewritten.keeps_its_answer(),
-            began: request.began,
-        };
+        let mut changed = request.instead(rewritten.command()?, rewritten.sequence());
+        changed.passes &= rewritten.keeps_its_answer();
         let reply = self.execute(entry, &changed).await?;
         rewritten.reshape(reply)
     }

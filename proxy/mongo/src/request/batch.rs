@@ -8,7 +8,7 @@ use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::spec::ElementType;
-use twinport_wire::mongo::document::{self, Documents, truth};
+use twinport_wire::mongo::document::{self, Documents, asks};
 
 use super::Request;
 use crate::fault::{codes, known};
@@ -103,10 +103,7 @@ impl<'a> Batch<'a> {
 
     /// Whether what is next are several statements of which some delete one document.
     pub(super) fn deletes_ones(&self) -> bool {
-        let one = |statement: &&RawDocument| {
-            let limit = statement.get("limit").ok().flatten();
-            limit.is_some_and(truth)
-        };
+        let one = |statement: &&RawDocument| asks(statement, "limit");
         let mut part = self.part().iter().filter_map(|at| self.statements.get(*at));
         self.part().len() > 1 && part.any(one)
     }
@@ -268,8 +265,7 @@ pub(super) fn is_upsert_by_other(statement: &RawDocument, query: &str) -> bool {
 
 /// What an upsert looks for; `None` if it is none.
 fn upsert_by<'a>(statement: &'a RawDocument, query: &str) -> Option<&'a RawDocument> {
-    let upserts = statement.get("upsert").ok().flatten().is_some_and(truth);
-    upserts.then(|| statement.get_document(query).ok())?
+    asks(statement, "upsert").then(|| statement.get_document(query).ok())?
 }
 
 fn has_id(query: &RawDocument) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use twinport_core::sql::{Rows, SqlError};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, RawDocumentBuf};
-use twinport_wire::mongo::document::{self, integer, truth};
+use twinport_wire::mongo::document::{self, asks, integer};
 
 use super::batch::{Batch, CONFLICTS, HASTY, RACES, has_raced, is_upsert_by_other};
 use super::instead::Next;
@@ -55,8 +55,7 @@ async fn modify(context: &mut Context<'_>) -> Outcome {
         true => HASTY,
         false => 0,
     };
-    let removes = request.command.body.get("remove").ok().flatten();
-    let write = match removes.is_some_and(truth) {
+    let write = match asks(request.command.body, "remove") {
         true => &sql::FIND_AND_REMOVE,
         false => &sql::FIND_AND_MODIFY,
     };
@@ -221,13 +220,13 @@ async fn run(
     }
 }
 
-/// A command without the statements in it, which go beside it.
-pub(super) fn without(command: &RawDocument, statements: &str) -> Result<RawDocumentBuf, Fault> {
+/// A command without one of its fields, as without statements that go beside it.
+pub(super) fn without(command: &RawDocument, field: &str) -> Result<RawDocumentBuf, Fault> {
     let mut out = RawDocumentBuf::new();
     for element in command {
         let (key, value) =
             element.map_err(|_| Fault::new(known::FAILED_TO_PARSE, "invalid BSON"))?;
-        if key.as_str() != statements {
+        if key.as_str() != field {
             out.append(key, value);
         }
     }

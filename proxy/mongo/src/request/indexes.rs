@@ -5,7 +5,7 @@ use std::time::Duration;
 use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument};
-use twinport_wire::mongo::document::{self, truth};
+use twinport_wire::mongo::document::{self, asks};
 
 use super::{Context, Outcome, Place, in_time};
 use crate::fault::{Fault, known};
@@ -95,8 +95,8 @@ async fn at_once(context: &mut Context<'_>) -> Result<Option<Reply>, Fault> {
     }
 }
 
-/// The indexes that a command wants.
-fn wanted(command: &RawDocument) -> impl Iterator<Item = &RawDocument> {
+/// The indexes that a command wants; where they can't be read, the extension says why.
+pub(super) fn wanted(command: &RawDocument) -> impl Iterator<Item = &RawDocument> {
     let indexes = command.get_array("indexes").into_iter().flatten().flatten();
     indexes.filter_map(RawBsonRef::as_document)
 }
@@ -120,8 +120,8 @@ fn weight(command: &RawDocument) -> i64 {
     weights.sum()
 }
 
-fn is_unique(index: &RawDocument) -> bool {
-    index.get("unique").ok().flatten().is_some_and(truth)
+pub(super) fn is_unique(index: &RawDocument) -> bool {
+    asks(index, "unique")
 }
 
 /// The name of the unique index of a command, if it has only one.

@@ -4,7 +4,7 @@ use twinport_core::sql::Pending;
 use twinport_wire::mongo::Command;
 use twinport_wire::mongo::bson::RawDocument;
 
-use super::{Context, Outcome, Place, Request};
+use super::{Context, Outcome, Place};
 use crate::fault::Fault;
 
 /// How a command goes on.
@@ -17,17 +17,8 @@ pub(super) async fn run(
     sequence: Option<(&str, &[u8])>,
     next: Next,
 ) -> Outcome {
-    let before = context.request;
-    let request = Request {
-        command: Command::read(body).map_err(|error| Fault::protocol(&error))?,
-        database: before.database,
-        message: None,
-        frame: None,
-        sequence,
-        begun: None,
-        passes: before.passes,
-        began: before.began,
-    };
+    let command = Command::read(body).map_err(|error| Fault::protocol(&error))?;
+    let request = context.request.instead(command, sequence);
     let mut inner = Context {
         session: &mut *context.session,
         request: &request,

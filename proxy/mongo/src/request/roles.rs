@@ -8,9 +8,9 @@ mod change;
 use std::collections::BTreeSet;
 
 use twinport_core::sql::Rows;
-use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
+use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::document::truth;
+use twinport_wire::mongo::document::asks;
 
 use super::schema::alone;
 use super::{Context, Outcome, Request};
@@ -167,10 +167,6 @@ fn held(rows: &Rows) -> Vec<&'static str> {
         names.push(READ);
     }
     names
-}
-
-fn asks(body: &RawDocument, option: &str) -> bool {
-    body.get(option).ok().flatten().is_some_and(truth)
 }
 
 /// `rolesInfo`: as the extension says, or where it doesn't, its own roles.

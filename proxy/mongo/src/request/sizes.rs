@@ -5,7 +5,7 @@ use std::time::Instant;
 use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawBson, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::document::{self, integer, truth};
+use twinport_wire::mongo::document::{self, asks, integer};
 
 use super::{Context, Outcome};
 use crate::fault::{Fault, known};
@@ -29,7 +29,7 @@ pub(super) async fn data_size(context: &mut Context<'_>) -> Outcome {
         }
     };
     let range = range(command.body)?;
-    let estimates = matches!(command.body.get("estimate"), Ok(Some(value)) if truth(value));
+    let estimates = asks(command.body, "estimate");
     let estimates = estimates && range.is_none();
     let names = [Some(database.as_bytes()), Some(collection.as_bytes())];
     let (size, count) = if estimates {

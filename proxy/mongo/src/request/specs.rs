@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use twinport_core::sql::Rows;
 use twinport_wire::mongo::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, rawdoc};
-use twinport_wire::mongo::document::{integer, truth};
+use twinport_wire::mongo::document::integer;
 
+use super::crud::without;
 use super::instead::{self, Next};
 use super::{Context, Outcome, hint, indexes};
 use crate::fault::{Fault, known};
@@ -22,7 +23,7 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
     let request = context.request;
     request.collection()?;
     let body = request.command.body;
-    let specs: Vec<&RawDocument> = specs(body).collect();
+    let specs: Vec<&RawDocument> = indexes::wanted(body).collect();
     specs.iter().try_for_each(|spec| check(spec))?;
     let create: Next = |context| Box::pin(indexes::create_indexes(context));
     let hidden = hidden(&specs);
@@ -36,12 +37,6 @@ pub(super) async fn create_indexes(context: &mut Context<'_>) -> Outcome {
         reply
     };
     noted(reply, specs.len())
-}
-
-/// The indexes that a command wants; where they can't be read, the extension says why.
-fn specs(command: &RawDocument) -> impl Iterator<Item = &RawDocument> {
-    let specs = command.get_array("indexes").into_iter().flatten().flatten();
-    specs.filter_map(RawBsonRef::as_document)
 }
 
 /// Refuses what MongoDB refuses of an index of `_id`, and what can't be done of another.
@@ -74,8 +69,7 @@ fn check(spec: &RawDocument) -> Result<(), Fault> {
 
 /// What is unique the extension doesn't hide.
 fn check_hidden(spec: &RawDocument) -> Result<(), Fault> {
-    let unique = spec.get("unique").ok().flatten().is_some_and(truth);
-    if !(unique && is_hidden(spec)) {
+    if !(indexes::is_unique(spec) && is_hidden(spec)) {
         return Ok(());
     }
     Err(Fault::new(
@@ -119,13 +113,7 @@ fn shown(command: &RawDocument) -> Result<RawDocumentBuf, Fault> {
         for spec in specs {
             match spec.map_err(malformed)? {
                 RawBsonRef::Document(spec) if is_hidden(spec) => {
-                    let mut rest = RawDocumentBuf::new();
-                    for (key, value) in spec.into_iter().flatten() {
-                        if key.as_str() != "hidden" {
-                            rest.append(key, value);
-                        }
-                    }
-                    shown.push(rest);
+                    shown.push(without(spec, "hidden")?);
                 }
                 other => shown.push(other),
             }
@@ -238,7 +226,7 @@ mod tests {
             { "key": { "b": 1 }, "name": "b", "hidden": false },
             7,
         ], "$db": "d" };
-        let all: Vec<&RawDocument> = specs(&command).collect();
+        let all: Vec<&RawDocument> = indexes::wanted(&command).collect();
         assert_eq!(hidden(&all), ["a"]);
         assert_eq!(
             shown(&command).unwrap(),

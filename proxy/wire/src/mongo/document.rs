@@ -252,6 +252,11 @@ pub fn integer(value: RawBsonRef<'_>) -> Option<i64> {
     }
 }
 
+/// Whether a document has this field, and it says yes; not if it can't be read up to there.
+pub fn asks(document: &RawDocument, field: &str) -> bool {
+    document.get(field).ok().flatten().is_some_and(truth)
+}
+
 /// Does a flag say yes? `true` and every number but zero do; as drivers of all
 /// ages write `hello: 1` and `hello: true`.
 pub fn truth(value: RawBsonRef<'_>) -> bool {

@@ -2,7 +2,7 @@
 
 use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
 use twinport_wire::mongo::bson::{RawBsonRef, RawDocument, rawdoc};
-use twinport_wire::mongo::document::truth;
+use twinport_wire::mongo::document;
 
 use super::run::number;
 use crate::fault::{Fault, known};
@@ -26,7 +26,7 @@ impl Write {
             "findAndModify" | "findandmodify" => (command, "query"),
             _ => return Ok(None),
         };
-        let asks = |field: &str| statement.get(field).ok().flatten().is_some_and(truth);
+        let asks = |field: &str| document::asks(statement, field);
         let returns = query == "query";
         let deletes = name == "delete" || returns && asks("remove");
         let single = match name {
