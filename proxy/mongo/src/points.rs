@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
+use parking_lot::Mutex;
 use twinport_core::sql::Made;
 
 use crate::catalogs::Place;
@@ -19,6 +20,9 @@ use group::Groups;
 
 /// How long it is believed how a collection can be reached.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How long inserts look for what is in their way, after one has met it.
+const WARY: Duration = Duration::from_secs(60);
 
 /// Collections that are remembered.
 const COLLECTIONS: u64 = 10_000;
@@ -44,6 +48,9 @@ pub(crate) const FIND_TABLE: &str = "SELECT c.collection_id, c.ctid::pg_catalog.
 /// What the extension says of an insert of one document.
 pub(crate) const INSERTED: &[u8] = b"\x18\0\0\0\x10n\0\x01\0\0\0\x01ok\0\0\0\0\0\0\0\xf0\x3f\0";
 
+/// Where inserts are recorded.
+const RECORD: &str = "INSERT INTO twinport.retryable_writes (id, result, success)";
+
 /// How to reach a collection.
 #[derive(Clone)]
 pub(crate) enum Way {
@@ -64,15 +71,26 @@ pub(crate) struct Table {
     version: Version,
     /// Reads a document.
     pub(crate) read: Made,
-    /// Inserts a document.
-    pub(crate) insert: Made,
-    /// Inserts a document, with a record of that.
-    pub(crate) recorded: Made,
+    /// Inserts a document; it fails if there is such a document. Nearly all go in, and what has to look costs half as
+    /// much again.
+    pub(crate) bold: Single,
+    /// Inserts a document, and does nothing if there is such a document: for collections where that happens. Each
+    /// failure would be an entry in the server's log.
+    pub(crate) wary: Single,
+    /// When an insert met such a document.
+    met: Mutex<Option<Instant>>,
     /// Inserts several documents.
     group: Made,
     /// Inserts several documents, with a record of each.
     group_recorded: Made,
     groups: Groups,
+}
+
+/// The statements that insert one document.
+pub(crate) struct Single {
+    pub(crate) plain: Made,
+    /// With a record of that.
+    pub(crate) recorded: Made,
 }
 
 /// Which collection, and its row in the extension's catalog: one that was changed since is another row.
@@ -193,33 +211,65 @@ impl Table {
                  ORDER BY d.shard_key_value, d.object_id LIMIT 1) \
              FROM documentdb_api_catalog.collections c WHERE {same}"
         );
-        // `$2` is the document. No row, and nothing done, if the collection isn't the same or there is such a document.
-        let insert = format!(
-            "INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document) \
-             SELECT {collection}, $1::documentdb_core.bson, $2::documentdb_core.bson \
-             FROM documentdb_api_catalog.collections c WHERE {same} ON CONFLICT DO NOTHING"
+        let columns = format!(
+            "INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document)"
         );
         let mut inserted = "'\\x".to_owned();
         for byte in INSERTED {
             let _ = write!(inserted, "{byte:02x}");
         }
         inserted.push_str("'::pg_catalog.bytea");
-        // `$3` is the record's number.
-        let recorded = format!(
-            "WITH d AS ({insert} RETURNING shard_key_value) \
-             INSERT INTO twinport.retryable_writes (id, result, success) \
-             SELECT $3, {inserted}, true FROM d RETURNING result, success"
+        // `$2` is the document, `$3` the record's number. If the collection isn't the same, the first column is NULL,
+        // which it can't be. Neither gives a row: half of what a statement with rows of its own costs more than a plain
+        // one is saved. The record goes first, so that a write that comes again fails by it and not by its document.
+        let bold = format!(
+            "{columns} VALUES ((SELECT c.collection_id FROM documentdb_api_catalog.collections c WHERE {same}), \
+             $1::documentdb_core.bson, $2::documentdb_core.bson)"
         );
+        let bold = Single {
+            recorded: Made::new(format!(
+                "WITH d AS ({bold}) {RECORD} VALUES ($3, {inserted}, true)"
+            )),
+            plain: Made::new(bold),
+        };
+        // No row, and nothing done, if the collection isn't the same or there is such a document.
+        let wary = format!(
+            "{columns} SELECT {collection}, $1::documentdb_core.bson, $2::documentdb_core.bson \
+             FROM documentdb_api_catalog.collections c WHERE {same} ON CONFLICT DO NOTHING"
+        );
+        let wary = Single {
+            recorded: Made::new(format!(
+                "WITH d AS ({wary} RETURNING shard_key_value) \
+                 {RECORD} SELECT $3, {inserted}, true FROM d RETURNING result, success"
+            )),
+            plain: Made::new(format!("{wary} RETURNING {inserted}, true")),
+        };
         Self {
             read: Made::new(read),
-            insert: Made::new(format!("{insert} RETURNING {inserted}, true")),
-            recorded: Made::new(recorded),
+            bold,
+            wary,
+            met: Mutex::default(),
             group: group::statement(*collection, &same, None),
             group_recorded: group::statement(*collection, &same, Some(&inserted)),
             groups: Groups::default(),
             version,
         }
     }
+
+    /// An insert has met a document that is in its way.
+    pub(crate) fn has_met(&self) {
+        *self.met.lock() = Some(Instant::now());
+    }
+
+    /// Whether the next insert looks whether there is such a document.
+    pub(crate) fn is_wary(&self) -> bool {
+        self.met.lock().is_some_and(|since| since.elapsed() < WARY)
+    }
+}
+
+/// Whether a server's refusal of an insert says that there is such a document: by its `_id`, or by a unique index.
+pub(crate) fn is_in_the_way(code: &str) -> bool {
+    matches!(code, "23505" | "23P01")
 }
 
 #[cfg(test)]
@@ -272,6 +322,17 @@ mod tests {
     }
 
     #[test]
+    fn an_insert_that_met_a_document_makes_the_next_ones_wary() {
+        let points = Points::default();
+        let Way::Table { table, .. } = points.learn(place(), found(7)) else {
+            panic!("no table");
+        };
+        assert!(!table.is_wary());
+        table.has_met();
+        assert!(table.is_wary());
+    }
+
+    #[test]
     fn a_statement_is_kept_while_the_collection_is_the_same() {
         let points = Points::default();
         let table = |way| match way {
@@ -282,11 +343,10 @@ mod tests {
         let again = table(points.learn(place(), found(7)));
         assert!(Arc::ptr_eq(&first, &again));
         let other = table(points.learn(place(), found(8)));
-        let made = [&other.read, &other.insert, &other.recorded];
-        for made in made
-            .into_iter()
-            .chain([&other.group, &other.group_recorded])
-        {
+        let Table { bold, wary, .. } = &*other;
+        let singles = [bold, wary].map(|single| [&single.plain, &single.recorded]);
+        let others = [&other.read, &other.group, &other.group_recorded];
+        for made in singles.into_iter().flatten().chain(others) {
             assert!(made.text().contains("documents_8 "));
             assert!(!made.text().contains("_7 ") && !made.text().contains("= 7"));
         }

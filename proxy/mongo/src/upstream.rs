@@ -223,8 +223,8 @@ impl Ledger {
             && attempt.recorder(Recorder::Table) == Recorder::Table
     }
 
-    /// As [`Ledger::once`], by a statement that records what it did; no row, and no record, if it did nothing. The
-    /// record's `id` is the last parameter.
+    /// As [`Ledger::once`], by a statement that records what it did, if it did anything. The record's `id` is the last
+    /// parameter. Rows are the statement's, or the record's of what was done before.
     pub(crate) async fn once_made(
         &self,
         connection: &mut Box<dyn Connection>,
@@ -234,9 +234,14 @@ impl Ledger {
     ) -> Result<Rows, SqlError> {
         let result = connection.run_made(write, parameters).await;
         if is_recorded(&result) {
-            return connection.run(RECORDED, &[Some(&record.id)]).await;
+            let before = connection.run(RECORDED, &[Some(&record.id)]).await?;
+            return if before.is_empty() {
+                result
+            } else {
+                Ok(before)
+            };
         }
-        if result.as_ref().is_ok_and(|rows| !rows.is_empty()) {
+        if result.is_ok() {
             self.sweep(connection, record).await;
         }
         result

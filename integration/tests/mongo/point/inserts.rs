@@ -170,6 +170,27 @@ async fn unique_indexes_hold() -> Result<()> {
 }
 
 #[tokio::test]
+async fn after_a_document_in_the_way_the_next_inserts_look_first() -> Result<()> {
+    let scene = scene().await?;
+    let mut client = scene.client().await?;
+    client.run(&left("c", doc! { "_id": 0 })?).await?;
+    warm_up(&scene, &mut client, USER, "c").await?;
+    let looks = async || -> Result<bool> { Ok(last(&scene, USER).await?.contains("ON CONFLICT")) };
+    ensure!(!looks().await?, "it looks before there was any");
+    for id in 1..5 {
+        let answer = client.ask(&insert("c", doc! { "_id": 0 })?).await?;
+        ensure!(told(&answer)?.contains("E11000"), "{answer:?}");
+        client.run(&insert("c", doc! { "_id": id })?).await?;
+        ensure!(went_straight(&scene, USER).await? && looks().await?);
+    }
+    let log = std::fs::read_to_string(scene.world.server.log())?;
+    let logged = log.matches("duplicate key value").count();
+    assert_eq!(logged, 1, "in the server's log");
+    scene.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_repeated_insert_is_applied_once() -> Result<()> {
     let scene = Scene::with(Wants {
         pool: 1,

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use twinport_core::sql::{Identity, Made, Rows, SqlError};
 
-use super::Table;
+use super::{Table, is_in_the_way};
 use crate::array::{BYTEA, array};
 use crate::record::Record;
 use crate::wing::Wing;
@@ -245,6 +245,9 @@ impl Seat {
         if let Err(error @ SqlError::Server { fatal: false, .. }) = &result {
             tracing::debug!(%error, count, "a group of inserts was refused; each goes by itself");
             self.0.table.groups.state.lock().refused = Some(Instant::now());
+            if error.code().is_some_and(is_in_the_way) {
+                self.0.table.has_met();
+            }
         }
         for member in group {
             // A client may have left.

@@ -10,7 +10,7 @@ use super::{Context, Ended, Place as Standing, Request, settle, within_bound_sql
 use crate::catalogs::Place;
 use crate::fault::Fault;
 use crate::points::group::{self, Insert, Told, Turn};
-use crate::points::{FIND_TABLE, Found, Points, Version, Way};
+use crate::points::{FIND_TABLE, Found, Points, Version, Way, is_in_the_way};
 use crate::record::Attempt;
 use crate::reply::Reply;
 
@@ -43,24 +43,21 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
     let mut connection = context.lease().await?;
     let run = connection.run_made(&table.read, &parameters);
     let result = within_bound_sql(context.bound(), run).await;
-    let lasts = is_of_table(&result);
-    let Some(rows) = finish(result, connection)? else {
-        if lasts {
-            context.session.wing.points.learn(place, None);
-        }
-        return Ok(None);
-    };
-    if rows.is_empty() {
-        context.session.wing.points.forget(&place);
-        return Ok(None);
+    let points = &context.session.wing.points;
+    match finish(result, connection)? {
+        Ok(rows) if !rows.is_empty() => return page(&place, rows.get(0, 0)).map(Some),
+        Ok(_) => points.forget(&place),
+        Err(code) if is_gone(&code) => points.forget(&place),
+        Err(code) if is_of_table(&code) => drop(points.learn(place, None)),
+        Err(_) => (),
     }
-    page(&place, rows.get(0, 0)).map(Some)
+    Ok(None)
 }
 
 /// What became of an insert.
 pub(super) enum Straight {
     Done(Rows),
-    /// It was done together with others.
+    /// It was done, and there is nothing more to say of it.
     Inserted,
     /// Nothing was done: it is for the extension.
     Left,
@@ -71,17 +68,27 @@ pub(super) enum Straight {
 /// An insert that the table has not taken.
 pub(super) struct Refused {
     place: Place,
-    /// With an error. Without one there is such a document, or the collection is another one by now.
-    failed: bool,
+    why: Why,
+}
+
+/// Why a table has not taken an insert.
+enum Why {
+    /// There is such a document.
+    Met,
+    /// The collection is another one by now; or there is such a document.
+    Stale,
+    /// For a reason that need not be the extension's.
+    Failed,
 }
 
 impl Refused {
     /// Learns from it that the extension has taken the document.
     pub(super) fn was_taken(self, points: &Points) {
-        if self.failed {
-            points.leave_inserts(self.place);
-        } else {
-            points.forget(&self.place);
+        match self.why {
+            // It is gone by now.
+            Why::Met => (),
+            Why::Stale => points.forget(&self.place),
+            Why::Failed => points.leave_inserts(self.place),
         }
     }
 }
@@ -133,28 +140,35 @@ pub(super) async fn insert(
             Told::Failed(error) => return Err(error.into()),
         },
     };
+    let wary = table.is_wary();
+    let single = if wary { &table.wary } else { &table.bold };
     let mut connection = context.lease().await?;
     let result = match record {
         None => {
             let parameters = [Some(key.as_bytes()), Some(document)];
-            let run = connection.run_made(&table.insert, &parameters);
+            let run = connection.run_made(&single.plain, &parameters);
             within_bound_sql(context.bound(), run).await
         }
         Some(record) => {
             let parameters = [Some(key.as_bytes()), Some(document), Some(&*record.id)];
             let ledger = &context.session.wing.ledger;
-            let run = ledger.once_made(&mut connection, &table.recorded, &parameters, record);
+            let run = ledger.once_made(&mut connection, &single.recorded, &parameters, record);
             within_bound_sql(context.bound(), run).await
         }
     };
-    let passes = is_of_the_moment(&result);
-    let rows = finish(result, connection)?;
-    let failed = rows.is_none();
-    match rows {
-        Some(rows) if !rows.is_empty() => Ok(Straight::Done(rows)),
-        None if passes => Ok(Straight::Left),
-        _ => Ok(Straight::Refused(Refused { place, failed })),
-    }
+    let why = match finish(result, connection)? {
+        Ok(rows) if !rows.is_empty() => return Ok(Straight::Done(rows)),
+        Ok(_) if !wary => return Ok(Straight::Inserted),
+        Ok(_) => Why::Stale,
+        Err(code) if is_of_the_moment(&code) => return Ok(Straight::Left),
+        Err(code) if is_gone(&code) => Why::Stale,
+        Err(code) if is_in_the_way(&code) => {
+            table.has_met();
+            Why::Met
+        }
+        Err(_) => Why::Failed,
+    };
+    Ok(Straight::Refused(Refused { place, why }))
 }
 
 /// The collection of a command, and who asks.
@@ -179,54 +193,54 @@ async fn way(context: &mut Context<'_>, place: &Place) -> Result<Way, Fault> {
     let mut connection = context.lease().await?;
     let run = connection.run(FIND_TABLE, &names);
     let result = within_bound_sql(context.bound(), run).await;
-    let lasts = is_of_table(&result);
     let found = match finish(result, connection)? {
-        None if !lasts => return Ok(Way::Extension),
-        rows => rows.as_ref().and_then(found),
+        Ok(rows) => found(&rows),
+        Err(code) if is_of_table(&code) => None,
+        Err(_) => return Ok(Way::Extension),
     };
     let points = &context.session.wing.points;
     Ok(points.learn(place.clone(), found))
 }
 
+/// Whether the table has gone with its collection, or the collection is another one by now.
+fn is_gone(code: &str) -> bool {
+    matches!(code, "42P01" | "23502")
+}
+
 /// Whether the server speaks of the table or of the right to it, its layout, what works on it; and not of a lock, a
 /// conflict, a lack of memory, which say nothing of the next statement.
-fn is_of_table(result: &Result<Rows, Ended>) -> bool {
-    is_of_class(result, &["42", "3F", "0A"])
+fn is_of_table(code: &str) -> bool {
+    is_of_class(code, &["42", "3F", "0A"])
 }
 
 /// Whether the server speaks of a conflict, of a lock, or of what it lacks just now: nothing to remember of the
 /// collection.
-fn is_of_the_moment(result: &Result<Rows, Ended>) -> bool {
-    is_of_class(result, &["40", "53", "55"])
+fn is_of_the_moment(code: &str) -> bool {
+    is_of_class(code, &["40", "53", "55"])
 }
 
-fn is_of_class(result: &Result<Rows, Ended>, classes: &[&str]) -> bool {
-    let Err(Ended::Failed(error)) = result else {
-        return false;
-    };
-    let of = |code: &str| classes.iter().any(|class| code.starts_with(class));
-    error.code().is_some_and(of)
+fn is_of_class(code: &str, classes: &[&str]) -> bool {
+    classes.iter().any(|class| code.starts_with(class))
 }
 
-/// Gives the connection back. No rows if the server has refused for a reason that need not be the extension's: no
+/// Gives the connection back. A SQLSTATE if the server has refused for a reason that need not be the extension's: no
 /// right to the table, no such table, another layout of it. Then the extension says what is wrong, if anything is.
 fn finish(
     result: Result<Rows, Ended>,
     connection: Box<dyn Connection>,
-) -> Result<Option<Rows>, Fault> {
+) -> Result<Result<Rows, String>, Fault> {
     match result {
         // Class 57: somebody has stopped it.
         Err(Ended::Failed(SqlError::Server {
             fatal: false, code, ..
         })) if !code.starts_with("57") => {
             connection.release();
-            // The table has gone with its collection.
-            Ok((code == "42P01").then(Rows::default))
+            Ok(Err(code))
         }
         result => {
             let (rows, connection) = settle(result, connection)?;
             connection.release();
-            Ok(Some(rows))
+            Ok(Ok(rows))
         }
     }
 }
