@@ -134,6 +134,7 @@ impl Settings {
         );
         list.add("mongo.cursor_timeout", time(mongo.cursor_timeout));
         list.add("mongo.max_cursors", mongo.max_cursors);
+        list.add("mongo.group_finds", time(mongo.group_finds));
         list.add("mongo.test_commands", mongo.test_commands);
         list.add("mongo.tls.mode", name_of(&mongo.tls.mode, TLS_MODES));
         list.add("mongo.tls.certificate", path(&mongo.tls.certificate));

@@ -136,6 +136,7 @@ pub const KEYS: &[Key] = &[
     ),
     live("mongo.cursor_timeout", "duration or \"off\"", "10m"),
     live("mongo.max_cursors", "number", "10000"),
+    live("mongo.group_finds", "duration or \"off\"", "1ms"),
     live("mongo.test_commands", "boolean", "false"),
     live("mongo.tls.mode", "word", "disable"),
     live("mongo.tls.certificate", "path", NONE),

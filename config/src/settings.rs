@@ -84,6 +84,8 @@ pub struct Mongo {
     pub cursor_timeout: Option<Duration>,
     /// Cursors open at one time.
     pub max_cursors: usize,
+    /// Look-ups by `_id` go together if one alone takes no longer than this.
+    pub group_finds: Option<Duration>,
     /// Are commands understood that only tests should send?
     pub test_commands: bool,
     /// TLS towards clients.

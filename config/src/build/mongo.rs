@@ -54,6 +54,7 @@ pub(super) fn mongo(
         idle_transaction_timeout: time("idle_transaction_timeout", Duration::from_secs(60)),
         cursor_timeout: time("cursor_timeout", Duration::from_secs(600)),
         max_cursors: section.number("max_cursors", 1..=MANY).unwrap_or(10_000),
+        group_finds: time("group_finds", Duration::from_millis(1)),
         test_commands: section.boolean("test_commands").unwrap_or_default(),
         tls: tls(&section.section("tls")),
         auth: auth(&section.section("auth")),

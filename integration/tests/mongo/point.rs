@@ -16,6 +16,8 @@ use super::support::{OWN_ROLES, Scene, Wants, code, page};
 mod groups;
 #[path = "point/inserts.rs"]
 mod inserts;
+#[path = "point/together.rs"]
+mod together;
 
 /// Every user works by its own role, on one connection.
 const OWN: Wants<'_> = Wants {

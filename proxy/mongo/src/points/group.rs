@@ -1,111 +1,143 @@
-//! Inserts of one document each that come while others go into the same collection: they wait for a moment, and then
+//! Requests for one document each that come while others are at the same collection: they wait for a moment, and then
 //! go together, as one statement and one transaction.
 //!
-//! Nobody waits long for somebody else. An insert waits at most [`PATIENCE`] before it goes, whatever those before it
-//! wait for; a group waits at most [`LOCK_TIMEOUT`] for locks. A group that the database refuses leaves nothing
-//! behind, and each of its inserts goes again on its own, with an answer of its own.
+//! Nobody waits long for somebody else. A request waits at most [`PATIENCE`] before it goes, whatever those before it
+//! wait for. A group that the database refuses leaves nothing behind, and each of its requests goes again on its own,
+//! with an answer of its own.
 
+use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use twinport_core::sql::{Identity, Made, Rows, SqlError};
+use twinport_core::sql::{Connection, Identity, SqlError};
 
-use super::{Table, is_in_the_way};
-use crate::array::{BYTEA, array};
-use crate::record::Record;
+use super::{Table, is_gone};
 use crate::wing::Wing;
 
-/// Inserts into a collection that go at once, each by itself, before others wait for them.
+pub(crate) mod inserts;
+mod pace;
+pub(crate) mod reads;
+
+use pace::Pace;
+
+/// Requests to a collection that go at once, each by itself, before others wait for them.
 const SEATS: usize = 2;
 
-/// How long an insert waits for those before it.
+/// How long a request waits for those before it.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// How long a group waits for a lock, as Postgres spells it.
-pub(super) const LOCK_TIMEOUT: &str = "10ms";
-
-/// Inserts in a group at most.
-const MOST: usize = 128;
-
-/// Larger documents go by themselves. In bytes.
-pub(crate) const LARGEST: usize = 16 * 1024;
-
-/// How long after a group that was refused all inserts into its collection go by themselves.
+/// How long after a group that was refused all requests to its collection go by themselves.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What is to be inserted.
-pub(crate) struct Insert {
-    /// The key as the table has it.
-    pub(crate) key: Vec<u8>,
-    pub(crate) document: Vec<u8>,
-    /// What it is recorded under, if it is.
-    pub(crate) record: Option<Record>,
+/// What can go together with others of its kind.
+pub(crate) trait Work: Sized + Send + Sync + 'static {
+    /// What each of a group is told.
+    type Done: Send;
+
+    /// In a group at most.
+    const MOST: usize;
+
+    /// Whether it is better to wait for those before it, by the least time that a statement has taken lately.
+    fn waits(wing: &Wing, least: Option<Duration>) -> bool;
+
+    fn groups(table: &Table) -> &Groups<Self>;
+
+    /// Does all of it, or nothing: `None` if the collection is another one by now.
+    fn run(
+        line: &Line,
+        group: &[&Self],
+    ) -> impl Future<Output = Result<Option<Vec<Self::Done>>, SqlError>> + Send;
+
+    /// The database has refused a group.
+    fn was_refused(_table: &Table, _error: &SqlError) {}
 }
 
-/// What becomes of an insert that has waited.
-pub(crate) enum Told {
-    Inserted,
+/// What becomes of a request that has waited.
+pub(crate) enum Told<W: Work> {
+    Done(W::Done),
     /// Nothing was done: it is to go by itself.
-    Alone(Option<Seat>),
+    Alone(Option<Seat<W>>),
     Failed(SqlError),
 }
 
-/// When an insert goes.
-pub(crate) enum Turn {
+/// When a request goes.
+pub(crate) enum Turn<W: Work> {
     /// By itself and at once, and holding this.
-    Now(Option<Seat>),
-    Later(Waiter),
+    Now(Option<Seat<W>>),
+    Later(Waiter<W>),
 }
 
-/// The inserts into a collection that are under way, and those that wait for them.
-#[derive(Default)]
-pub(crate) struct Groups {
-    state: Mutex<State>,
+/// The requests of a kind to a collection that are under way, and those that wait for them.
+pub(crate) struct Groups<W: Work> {
+    state: Mutex<State<W>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<W: Work> {
     /// Seats that are taken.
     taken: usize,
-    waiting: Vec<Member>,
+    waiting: Vec<Member<W>>,
     /// When a group was refused.
     refused: Option<Instant>,
+    pace: Pace,
 }
 
-struct Member {
-    insert: Insert,
+struct Member<W: Work> {
+    work: W,
     since: Instant,
-    told: oneshot::Sender<Told>,
+    told: oneshot::Sender<Told<W>>,
 }
 
-/// An insert that waits for its turn.
-pub(crate) struct Waiter {
+/// A request that waits for its turn.
+pub(crate) struct Waiter<W: Work> {
     line: Line,
-    told: oneshot::Receiver<Told>,
+    told: oneshot::Receiver<Told<W>>,
 }
 
-/// Held by an insert, or by a group, while it is under way. Whoever waits goes when it is dropped.
-pub(crate) struct Seat(Line);
+/// Held by a request, or by a group, while it is under way. Whoever waits goes when it is dropped.
+pub(crate) struct Seat<W: Work> {
+    line: Line,
+    kind: PhantomData<fn() -> W>,
+}
 
-/// Where inserts of one user into one collection go.
+/// Where requests of one user to one collection go.
 #[derive(Clone)]
-struct Line {
-    table: Arc<Table>,
+pub(crate) struct Line {
+    pub(super) table: Arc<Table>,
     wing: Arc<Wing>,
     identity: Identity,
 }
 
-impl State {
+impl<W: Work> Default for Groups<W> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                taken: 0,
+                waiting: Vec::new(),
+                refused: None,
+                pace: Pace::default(),
+            }),
+        }
+    }
+}
+
+impl<W: Work> Groups<W> {
+    /// A statement has taken so long, without the wait for a connection.
+    fn note(&self, took: Duration) {
+        self.state.lock().pace.note(took);
+    }
+}
+
+impl<W: Work> State<W> {
     /// Those that go next; none if nobody waits any more.
-    fn next(&mut self) -> Vec<Member> {
+    fn next(&mut self) -> Vec<Member<W>> {
         self.waiting.retain(|member| !member.told.is_closed());
-        if self.waiting.len() <= MOST {
+        if self.waiting.len() <= W::MOST {
             return mem::take(&mut self.waiting);
         }
-        self.waiting.drain(..MOST).collect()
+        self.waiting.drain(..W::MOST).collect()
     }
 
     /// Whether somebody has waited long enough.
@@ -117,17 +149,29 @@ impl State {
     fn is_paused(&self) -> bool {
         self.refused.is_some_and(|since| since.elapsed() < PAUSE)
     }
+
+    /// Whether the next one goes at once.
+    fn has_room(&self, wing: &Wing) -> bool {
+        self.taken < SEATS || !W::waits(wing, self.pace.least())
+    }
+}
+
+impl Line {
+    /// A connection in this user's name.
+    async fn lease(&self) -> Result<Box<dyn Connection>, SqlError> {
+        self.wing.lease(&self.identity).await
+    }
 }
 
 impl Table {
-    /// Whether an insert goes now, or waits.
-    pub(crate) fn turn(
+    /// Whether a request goes now, or waits.
+    pub(crate) fn turn<W: Work>(
         self: &Arc<Self>,
         wing: &Arc<Wing>,
         identity: &Identity,
-        insert: impl FnOnce() -> Insert,
-    ) -> Turn {
-        let mut state = self.groups.state.lock();
+        work: impl FnOnce() -> W,
+    ) -> Turn<W> {
+        let mut state = W::groups(self).state.lock();
         if state.is_paused() {
             return Turn::Now(None);
         }
@@ -136,13 +180,13 @@ impl Table {
             wing: Arc::clone(wing),
             identity: identity.clone(),
         };
-        if state.taken < SEATS {
+        if state.has_room(wing) {
             state.taken += 1;
-            return Turn::Now(Some(Seat(line)));
+            return Turn::Now(Some(Seat::new(line)));
         }
         let (sender, told) = oneshot::channel();
         state.waiting.push(Member {
-            insert: insert(),
+            work: work(),
             since: Instant::now(),
             told: sender,
         });
@@ -150,14 +194,14 @@ impl Table {
     }
 }
 
-impl Waiter {
-    /// Waits until the insert was done, or may go by itself.
-    pub(crate) async fn told(mut self) -> Told {
+impl<W: Work> Waiter<W> {
+    /// Waits until the request was done, or may go by itself.
+    pub(crate) async fn told(mut self) -> Told<W> {
         loop {
             match tokio::time::timeout(PATIENCE, &mut self.told).await {
                 Ok(Ok(told)) => return told,
                 Ok(Err(_)) => {
-                    let lost = "the group of this insert was given up".to_owned();
+                    let lost = "the group of this request was given up".to_owned();
                     return Told::Failed(SqlError::Lost(lost));
                 }
                 Err(_) => self.hurry(),
@@ -168,21 +212,21 @@ impl Waiter {
     /// Lets those go that have waited long enough, on one more seat.
     fn hurry(&self) {
         let group = {
-            let mut state = self.line.table.groups.state.lock();
+            let mut state = W::groups(&self.line.table).state.lock();
             if !state.is_overdue() {
                 return;
             }
             state.taken += 1;
             state.next()
         };
-        Seat(self.line.clone()).begin(group);
+        Seat::new(self.line.clone()).begin(group);
     }
 }
 
-impl Drop for Seat {
+impl<W: Work> Drop for Seat<W> {
     fn drop(&mut self) {
         let group = {
-            let mut state = self.0.table.groups.state.lock();
+            let mut state = W::groups(&self.line.table).state.lock();
             // A seat that was added for those in a hurry goes again.
             let group = if state.taken > SEATS && !state.is_overdue() {
                 Vec::new()
@@ -195,13 +239,20 @@ impl Drop for Seat {
             }
             group
         };
-        Self(self.0.clone()).begin(group);
+        Self::new(self.line.clone()).begin(group);
     }
 }
 
-impl Seat {
-    /// Lets a group go: one insert by itself, several together.
-    fn begin(self, mut group: Vec<Member>) {
+impl<W: Work> Seat<W> {
+    fn new(line: Line) -> Self {
+        Self {
+            line,
+            kind: PhantomData,
+        }
+    }
+
+    /// Lets a group go: one request by itself, several together.
+    fn begin(self, mut group: Vec<Member<W>>) {
         if group.len() == 1 {
             if let Some(member) = group.pop() {
                 // The seat goes on to the next if this one's client has left.
@@ -215,106 +266,51 @@ impl Seat {
     }
 
     /// Runs a group, unless all its clients leave.
-    async fn run(self, mut group: Vec<Member>) {
-        let column = |of: fn(&Insert) -> Option<&[u8]>| {
-            array(BYTEA, group.iter().map(|member| of(&member.insert)))
-        };
-        let keys = column(|insert| Some(&insert.key));
-        let documents = column(|insert| Some(&insert.document));
-        let records = column(|insert| insert.record.as_ref().map(|record| &*record.id));
-        let recorded = group.iter().find_map(|member| member.insert.record.clone());
+    async fn run(self, group: Vec<Member<W>>) {
         let count = group.len();
+        let (works, mut told): (Vec<W>, Vec<_>) = group
+            .into_iter()
+            .map(|member| (member.work, member.told))
+            .unzip();
+        let works: Vec<&W> = works.iter().collect();
         let left = async {
-            for member in &mut group {
-                member.told.closed().await;
+            for told in &mut told {
+                told.closed().await;
             }
         };
         let result = tokio::select! {
             biased;
-            result = self.insert([&keys, &documents, &records], recorded.as_ref()) => result,
+            result = W::run(&self.line, &works) => result,
             // Dropped, it cancels what it has running.
             () = left => return,
         };
-        let told = || match &result {
-            Ok(inserted) if *inserted == count => Told::Inserted,
-            // The collection is another one by now.
-            Ok(_) => Told::Alone(None),
-            Err(SqlError::Server { fatal: false, .. }) => Told::Alone(None),
-            Err(error) => Told::Failed(error.clone()),
-        };
-        if let Err(error @ SqlError::Server { fatal: false, .. }) = &result {
-            tracing::debug!(%error, count, "a group of inserts was refused; each goes by itself");
-            self.0.table.groups.state.lock().refused = Some(Instant::now());
-            if error.code().is_some_and(is_in_the_way) {
-                self.0.table.has_met();
-            }
-        }
-        for member in group {
-            // A client may have left.
-            drop(member.told.send(told()));
-        }
-    }
-
-    /// How many documents it has inserted: all or none.
-    async fn insert(
-        &self,
-        columns: [&[u8]; 3],
-        recorded: Option<&Record>,
-    ) -> Result<usize, SqlError> {
-        let mut connection = self.0.wing.lease(&self.0.identity).await?;
-        let [keys, documents, records] = columns.map(Some);
-        let result = match recorded {
-            Some(_) => {
-                let statement = &self.0.table.group_recorded;
-                let parameters = [keys, documents, records];
-                connection.run_made(statement, &parameters).await
-            }
-            None => {
-                let statement = &self.0.table.group;
-                connection.run_made(statement, &[keys, documents]).await
-            }
-        };
-        let count = match &result {
-            Ok(rows) => inserted(rows).unwrap_or_default(),
-            Err(_) => 0,
-        };
-        if let Some(record) = recorded
-            && count > 0
+        let gone = matches!(&result, Err(error) if error.code().is_some_and(is_gone));
+        if let Err(error @ SqlError::Server { fatal: false, .. }) = &result
+            && !gone
         {
-            self.0.wing.ledger.sweep(&mut connection, record).await;
+            tracing::debug!(%error, count, "a group was refused; each of it goes by itself");
+            W::groups(&self.line.table).state.lock().refused = Some(Instant::now());
+            W::was_refused(&self.line.table, error);
         }
-        if matches!(result, Ok(_) | Err(SqlError::Server { fatal: false, .. })) {
-            connection.release();
+        let told_all: Vec<Told<W>> = match result {
+            Ok(Some(done)) if done.len() == count => done.into_iter().map(Told::Done).collect(),
+            // The collection is another one by now.
+            Ok(_) | Err(SqlError::Server { fatal: false, .. }) => {
+                (0..count).map(|_| Told::Alone(None)).collect()
+            }
+            Err(error) => (0..count).map(|_| Told::Failed(error.clone())).collect(),
+        };
+        for (sender, what) in told.into_iter().zip(told_all) {
+            // A client may have left.
+            drop(sender.send(what));
         }
-        result.map(|_| count)
     }
 }
 
-/// What a group's statement says: how many documents it has inserted.
-fn inserted(rows: &Rows) -> Option<usize> {
-    let count = rows.get(0, 0)?.try_into().ok().map(i64::from_be_bytes)?;
-    usize::try_from(count).ok()
-}
-
-/// The statement of a group, `$1` the keys, `$2` the documents, `$3` what they are recorded under. All are inserted,
-/// or none.
-pub(super) fn statement(collection: i64, same: &str, record: Option<&str>) -> Made {
-    let recorded = record.map_or_else(String::new, |result| {
-        format!(
-            ", r AS (INSERT INTO twinport.retryable_writes (id, result, success) \
-             SELECT u.id, {result}, true FROM pg_catalog.unnest($3::pg_catalog.bytea[]) u(id) \
-             WHERE u.id IS NOT NULL AND (SELECT pg_catalog.count(*) FROM d) > 0)"
-        )
-    });
-    // The bound is set once, before the first document goes in.
-    Made::new(format!(
-        "WITH d AS (INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document) \
-             SELECT {collection}, u.key::documentdb_core.bson, u.document::documentdb_core.bson \
-             FROM documentdb_api_catalog.collections c, \
-             ROWS FROM (pg_catalog.unnest($1::pg_catalog.bytea[]), pg_catalog.unnest($2::pg_catalog.bytea[])) u(key, document) \
-             WHERE {same} \
-             AND (SELECT pg_catalog.set_config('lock_timeout', '{LOCK_TIMEOUT}', true)) IS NOT NULL \
-             RETURNING shard_key_value){recorded} \
-         SELECT pg_catalog.count(*) FROM d"
-    ))
+/// The elements of a parameter that is an array of `bytea`.
+///
+/// Behind a SELECT Postgres doesn't see how many there are when it plans. If it did, a plan for just so many would seem
+/// cheaper to it than the one for any number, and it would make one each time, which takes longer than to run it.
+fn elements(parameter: usize) -> String {
+    format!("pg_catalog.unnest((SELECT ${parameter}::pg_catalog.bytea[]))")
 }

@@ -1,6 +1,8 @@
 //! A `find` of one document by its `_id`, and an `insert` of one, straight at the collection's table: by the extension
 //! a read costs the server half as much again, and an insert twice as much.
 
+use std::time::Instant;
+
 use twinport_core::sql::{Connection, Rows, SqlError};
 use twinport_wire::mongo::bson::RawBsonRef;
 use twinport_wire::mongo::bson::raw::{RawDocumentBuf, cstr};
@@ -9,8 +11,10 @@ use twinport_wire::mongo::{Command, document};
 use super::{Context, Ended, Place as Standing, Request, settle, within_bound_sql};
 use crate::catalogs::Place;
 use crate::fault::Fault;
-use crate::points::group::{self, Insert, Told, Turn};
-use crate::points::{FIND_TABLE, Found, Points, Version, Way, is_in_the_way};
+use crate::points::group::inserts::{self, Insert};
+use crate::points::group::reads::Read;
+use crate::points::group::{Told, Turn};
+use crate::points::{FIND_TABLE, Found, Points, Version, Way, is_gone, is_in_the_way};
 use crate::record::Attempt;
 use crate::reply::Reply;
 
@@ -39,13 +43,32 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
         return Ok(None);
     };
     let key = key(id);
+    let turn = if context.bound().is_none() {
+        let read = || Read(key.as_bytes().to_vec());
+        let identity = context.session.known(request.command.name)?;
+        table.turn(&context.session.wing, identity, read)
+    } else {
+        Turn::Now(None)
+    };
+    let _seat = match turn {
+        Turn::Now(seat) => seat,
+        Turn::Later(waiter) => match waiter.told().await {
+            Told::Done(found) => return page(&place, found.document()).map(Some),
+            Told::Alone(seat) => seat,
+            Told::Failed(error) => return Err(error.into()),
+        },
+    };
     let parameters = [Some(key.as_bytes())];
     let mut connection = context.lease().await?;
+    let began = Instant::now();
     let run = connection.run_made(&table.read, &parameters);
     let result = within_bound_sql(context.bound(), run).await;
     let points = &context.session.wing.points;
     match finish(result, connection)? {
-        Ok(rows) if !rows.is_empty() => return page(&place, rows.get(0, 0)).map(Some),
+        Ok(rows) if !rows.is_empty() => {
+            table.has_read(began);
+            return page(&place, rows.get(0, 0)).map(Some);
+        }
         Ok(_) => points.forget(&place),
         Err(code) if is_gone(&code) => points.forget(&place),
         Err(code) if is_of_table(&code) => drop(points.learn(place, None)),
@@ -120,7 +143,7 @@ pub(super) async fn insert(
         return Ok(Straight::Left);
     }
     let record = attempt.map(|attempt| &attempt.record);
-    let fits = document.len() <= group::LARGEST && context.bound().is_none();
+    let fits = document.len() <= inserts::LARGEST && context.bound().is_none();
     let turn = if fits {
         let insert = || Insert {
             key: key.as_bytes().to_vec(),
@@ -135,7 +158,7 @@ pub(super) async fn insert(
     let _seat = match turn {
         Turn::Now(seat) => seat,
         Turn::Later(waiter) => match waiter.told().await {
-            Told::Inserted => return Ok(Straight::Inserted),
+            Told::Done(()) => return Ok(Straight::Inserted),
             Told::Alone(seat) => seat,
             Told::Failed(error) => return Err(error.into()),
         },
@@ -200,11 +223,6 @@ async fn way(context: &mut Context<'_>, place: &Place) -> Result<Way, Fault> {
     };
     let points = &context.session.wing.points;
     Ok(points.learn(place.clone(), found))
-}
-
-/// Whether the table has gone with its collection, or the collection is another one by now.
-fn is_gone(code: &str) -> bool {
-    matches!(code, "42P01" | "23502")
 }
 
 /// Whether the server speaks of the table or of the right to it, its layout, what works on it; and not of a lock, a
