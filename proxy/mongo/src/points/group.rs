@@ -55,19 +55,12 @@ pub(crate) trait Work: Sized + Send + Sync + 'static {
     fn was_refused(_table: &Table, _error: &SqlError) {}
 }
 
-/// What becomes of a request that has waited.
-pub(crate) enum Told<W: Work> {
-    Done(W::Done),
-    /// Nothing was done: it is to go by itself.
+/// How a request goes.
+pub(crate) enum Went<W: Work> {
+    /// It was done together with others.
+    Together(W::Done),
+    /// Nothing was done: it is to go by itself, holding this.
     Alone(Option<Seat<W>>),
-    Failed(SqlError),
-}
-
-/// When a request goes.
-pub(crate) enum Turn<W: Work> {
-    /// By itself and at once, and holding this.
-    Now(Option<Seat<W>>),
-    Later(Waiter<W>),
 }
 
 /// The requests of a kind to a collection that are under way, and those that wait for them.
@@ -87,13 +80,13 @@ struct State<W: Work> {
 struct Member<W: Work> {
     work: W,
     since: Instant,
-    told: oneshot::Sender<Told<W>>,
+    told: oneshot::Sender<Result<Went<W>, SqlError>>,
 }
 
 /// A request that waits for its turn.
-pub(crate) struct Waiter<W: Work> {
+struct Waiter<W: Work> {
     line: Line,
-    told: oneshot::Receiver<Told<W>>,
+    told: oneshot::Receiver<Result<Went<W>, SqlError>>,
 }
 
 /// Held by a request, or by a group, while it is under way. Whoever waits goes when it is dropped.
@@ -164,45 +157,48 @@ impl Line {
 }
 
 impl Table {
-    /// Whether a request goes now, or waits.
-    pub(crate) fn turn<W: Work>(
+    /// Lets a request go together with others, if there are any, or by itself.
+    pub(crate) async fn turn<W: Work>(
         self: &Arc<Self>,
         wing: &Arc<Wing>,
         identity: &Identity,
         work: impl FnOnce() -> W,
-    ) -> Turn<W> {
-        let mut state = W::groups(self).state.lock();
-        if state.is_paused() {
-            return Turn::Now(None);
-        }
-        let line = Line {
-            table: Arc::clone(self),
-            wing: Arc::clone(wing),
-            identity: identity.clone(),
+    ) -> Result<Went<W>, SqlError> {
+        let waiter = {
+            let mut state = W::groups(self).state.lock();
+            if state.is_paused() {
+                return Ok(Went::Alone(None));
+            }
+            let line = Line {
+                table: Arc::clone(self),
+                wing: Arc::clone(wing),
+                identity: identity.clone(),
+            };
+            if state.has_room(wing) {
+                state.taken += 1;
+                return Ok(Went::Alone(Some(Seat::new(line))));
+            }
+            let (sender, told) = oneshot::channel();
+            state.waiting.push(Member {
+                work: work(),
+                since: Instant::now(),
+                told: sender,
+            });
+            Waiter { line, told }
         };
-        if state.has_room(wing) {
-            state.taken += 1;
-            return Turn::Now(Some(Seat::new(line)));
-        }
-        let (sender, told) = oneshot::channel();
-        state.waiting.push(Member {
-            work: work(),
-            since: Instant::now(),
-            told: sender,
-        });
-        Turn::Later(Waiter { line, told })
+        waiter.told().await
     }
 }
 
 impl<W: Work> Waiter<W> {
     /// Waits until the request was done, or may go by itself.
-    pub(crate) async fn told(mut self) -> Told<W> {
+    async fn told(mut self) -> Result<Went<W>, SqlError> {
         loop {
             match tokio::time::timeout(PATIENCE, &mut self.told).await {
                 Ok(Ok(told)) => return told,
                 Ok(Err(_)) => {
                     let lost = "the group of this request was given up".to_owned();
-                    return Told::Failed(SqlError::Lost(lost));
+                    return Err(SqlError::Lost(lost));
                 }
                 Err(_) => self.hurry(),
             }
@@ -256,7 +252,7 @@ impl<W: Work> Seat<W> {
         if group.len() == 1 {
             if let Some(member) = group.pop() {
                 // The seat goes on to the next if this one's client has left.
-                drop(member.told.send(Told::Alone(Some(self))));
+                drop(member.told.send(Ok(Went::Alone(Some(self)))));
             }
             return;
         }
@@ -292,17 +288,19 @@ impl<W: Work> Seat<W> {
             W::groups(&self.line.table).state.lock().refused = Some(Instant::now());
             W::was_refused(&self.line.table, error);
         }
-        let told_all: Vec<Told<W>> = match result {
-            Ok(Some(done)) if done.len() == count => done.into_iter().map(Told::Done).collect(),
-            // The collection is another one by now.
-            Ok(_) | Err(SqlError::Server { fatal: false, .. }) => {
-                (0..count).map(|_| Told::Alone(None)).collect()
-            }
-            Err(error) => (0..count).map(|_| Told::Failed(error.clone())).collect(),
+        let mut done = match result {
+            Ok(done) => Ok(done.into_iter().flatten()),
+            Err(SqlError::Server { fatal: false, .. }) => Ok(None.into_iter().flatten()),
+            Err(error) => Err(error),
         };
-        for (sender, what) in told.into_iter().zip(told_all) {
+        for sender in told {
+            let went = match &mut done {
+                // None is left where the collection is another one by now, or the group was refused.
+                Ok(done) => Ok(done.next().map_or(Went::Alone(None), Went::Together)),
+                Err(error) => Err(error.clone()),
+            };
             // A client may have left.
-            drop(sender.send(what));
+            drop(sender.send(went));
         }
     }
 }

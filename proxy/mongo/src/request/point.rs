@@ -1,6 +1,7 @@
 //! A `find` of one document by its `_id`, and an `insert` of one, straight at the collection's table: by the extension
 //! a read costs the server half as much again, and an insert twice as much.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use twinport_core::sql::{Connection, Rows, SqlError};
@@ -13,8 +14,8 @@ use crate::catalogs::Place;
 use crate::fault::Fault;
 use crate::points::group::inserts::{self, Insert};
 use crate::points::group::reads::Read;
-use crate::points::group::{Told, Turn};
-use crate::points::{FIND_TABLE, Found, Points, Version, Way, is_gone, is_in_the_way};
+use crate::points::group::{Went, Work};
+use crate::points::{FIND_TABLE, Found, Points, Table, Version, Way, is_gone, is_in_the_way};
 use crate::record::Attempt;
 use crate::reply::Reply;
 
@@ -43,20 +44,10 @@ pub(super) async fn read(context: &mut Context<'_>) -> Result<Option<Reply>, Fau
         return Ok(None);
     };
     let key = key(id);
-    let turn = if context.bound().is_none() {
-        let read = || Read(key.as_bytes().to_vec());
-        let identity = context.session.known(request.command.name)?;
-        table.turn(&context.session.wing, identity, read)
-    } else {
-        Turn::Now(None)
-    };
-    let _seat = match turn {
-        Turn::Now(seat) => seat,
-        Turn::Later(waiter) => match waiter.told().await {
-            Told::Done(found) => return page(&place, found.document()).map(Some),
-            Told::Alone(seat) => seat,
-            Told::Failed(error) => return Err(error.into()),
-        },
+    let read = || Read(key.as_bytes().to_vec());
+    let _seat = match turn(context, &table, true, read).await? {
+        Went::Together(found) => return page(&place, found.document()).map(Some),
+        Went::Alone(seat) => seat,
     };
     let parameters = [Some(key.as_bytes())];
     let mut connection = context.lease().await?;
@@ -143,25 +134,15 @@ pub(super) async fn insert(
         return Ok(Straight::Left);
     }
     let record = attempt.map(|attempt| &attempt.record);
-    let fits = document.len() <= inserts::LARGEST && context.bound().is_none();
-    let turn = if fits {
-        let insert = || Insert {
-            key: key.as_bytes().to_vec(),
-            document: document.to_vec(),
-            record: record.cloned(),
-        };
-        let identity = context.session.known(request.command.name)?;
-        table.turn(&context.session.wing, identity, insert)
-    } else {
-        Turn::Now(None)
+    let insert = || Insert {
+        key: key.as_bytes().to_vec(),
+        document: document.to_vec(),
+        record: record.cloned(),
     };
-    let _seat = match turn {
-        Turn::Now(seat) => seat,
-        Turn::Later(waiter) => match waiter.told().await {
-            Told::Done(()) => return Ok(Straight::Inserted),
-            Told::Alone(seat) => seat,
-            Told::Failed(error) => return Err(error.into()),
-        },
+    let fits = document.len() <= inserts::LARGEST;
+    let _seat = match turn(context, &table, fits, insert).await? {
+        Went::Together(()) => return Ok(Straight::Inserted),
+        Went::Alone(seat) => seat,
     };
     let wary = table.is_wary();
     let single = if wary { &table.wary } else { &table.bold };
@@ -192,6 +173,21 @@ pub(super) async fn insert(
         Err(_) => Why::Failed,
     };
     Ok(Straight::Refused(Refused { place, why }))
+}
+
+/// Lets a command go together with others, if it may; one with a time limit waits for nobody.
+async fn turn<W: Work>(
+    context: &mut Context<'_>,
+    table: &Arc<Table>,
+    may: bool,
+    work: impl FnOnce() -> W,
+) -> Result<Went<W>, Fault> {
+    if !may || context.bound().is_some() {
+        return Ok(Went::Alone(None));
+    }
+    let identity = context.session.known(context.request.command.name)?;
+    let turn = table.turn(&context.session.wing, identity, work);
+    Ok(turn.await?)
 }
 
 /// The collection of a command, and who asks.
