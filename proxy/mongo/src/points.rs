@@ -205,17 +205,9 @@ impl Table {
             "c.ctid = '{place}' AND c.xmin = '{made_by}' AND c.collection_id = {collection}"
         );
         // `$1` is the key as the table has it. One row if the collection is the same, with the document or NULL.
-        //
-        // A range in its order and not an equality, which gives the same document: so that no estimate of Postgres
-        // makes it read a table of more than some pages without the index.
-        let read = format!(
-            "SELECT (SELECT d.document FROM documentdb_data.documents_{collection} d \
-                 WHERE d.shard_key_value = {collection} \
-                 AND d.object_id OPERATOR(documentdb_core.>=) $1 \
-                 AND d.object_id OPERATOR(documentdb_core.<=) $1 \
-                 ORDER BY d.shard_key_value, d.object_id LIMIT 1) \
-             FROM documentdb_api_catalog.collections c WHERE {same}"
-        );
+        let document = look_up(*collection, "$1");
+        let read =
+            format!("SELECT {document} FROM documentdb_api_catalog.collections c WHERE {same}");
         let columns = format!(
             "INSERT INTO documentdb_data.documents_{collection} (shard_key_value, object_id, document)"
         );
@@ -272,6 +264,20 @@ impl Table {
     pub(crate) fn is_wary(&self) -> bool {
         self.met.lock().is_some_and(|since| since.elapsed() < WARY)
     }
+}
+
+/// The document of a key, or NULL.
+///
+/// A range in its order and not an equality, which gives the same document: so that no estimate of Postgres makes it
+/// read a table of more than some pages without the index.
+fn look_up(collection: i64, key: &str) -> String {
+    format!(
+        "(SELECT d.document FROM documentdb_data.documents_{collection} d \
+             WHERE d.shard_key_value = {collection} \
+             AND d.object_id OPERATOR(documentdb_core.>=) {key} \
+             AND d.object_id OPERATOR(documentdb_core.<=) {key} \
+             ORDER BY d.shard_key_value, d.object_id LIMIT 1)"
+    )
 }
 
 /// Whether a server's refusal says that the table has gone with its collection, or the collection is another one by now.

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 use twinport_integration::eventually;
 
 use super::*;
+
+/// Finds under way, each with its `_id`.
+type Asked = JoinSet<Result<(Bson, RawDocumentBuf)>>;
 
 /// As long as nobody should have to wait.
 const SOON: Duration = Duration::from_secs(10);
@@ -34,10 +38,7 @@ async fn wide(lines: &str) -> Result<Scene> {
 }
 
 /// All find at the same time, each its own; what they are given.
-async fn at_once(
-    scene: &Scene,
-    ids: impl IntoIterator<Item = Bson>,
-) -> Result<JoinSet<Result<(Bson, RawDocumentBuf)>>> {
+async fn at_once(scene: &Scene, ids: impl IntoIterator<Item = Bson>) -> Result<Asked> {
     let mut clients = Vec::new();
     for id in ids {
         clients.push((id, scene.client().await?));
@@ -50,11 +51,33 @@ async fn at_once(
     Ok(asked)
 }
 
-/// How many connections have read several documents at last.
+/// Connections that have read several documents at last.
+const GROUPS: &str = "pg_stat_activity WHERE application_name = 'twinport-mongo' \
+     AND query LIKE '%WITH ORDINALITY u(key, place)%'";
+
+/// How many of them there are.
 async fn groups(scene: &Scene) -> Result<i64> {
-    let sql = "SELECT count(*) FROM pg_stat_activity
-        WHERE application_name = 'twinport-mongo' AND query LIKE '%WITH ORDINALITY u(key, place)%'";
-    Ok(scene.admin.query_one(sql, &[]).await?.get(0))
+    let sql = format!("SELECT count(*) FROM {GROUPS}");
+    Ok(scene.admin.query_one(&sql, &[]).await?.get(0))
+}
+
+/// Everybody is given as many documents.
+async fn each_is_given(asked: Asked, documents: usize) -> Result<()> {
+    for answer in timeout(SOON, asked.join_all()).await? {
+        let (id, answer) = answer?;
+        assert_eq!(page(&answer)?.len(), documents, "{id}: {answer:?}");
+    }
+    Ok(())
+}
+
+/// Finds that wait for the lock that is given: two went at once, the others together.
+async fn held(ids: impl IntoIterator<Item = Bson>) -> Result<(Scene, Client, Asked)> {
+    let scene = wide(TOGETHER).await?;
+    assert_eq!(groups(&scene).await?, 0);
+    let lock = scene.lock("c").await?;
+    let asked = at_once(&scene, ids).await?;
+    eventually("a group waits", async || Ok(groups(&scene).await? > 0)).await?;
+    Ok((scene, lock, asked))
 }
 
 fn numbers() -> impl Iterator<Item = Bson> {
@@ -63,13 +86,9 @@ fn numbers() -> impl Iterator<Item = Bson> {
 
 #[tokio::test]
 async fn those_that_come_together_go_together() -> Result<()> {
-    let scene = wide(TOGETHER).await?;
-    assert_eq!(groups(&scene).await?, 0);
-    let lock = scene.lock("c").await?;
-    // Two go at once, and wait; the others wait for them. Two want the same, and two what isn't there.
+    // Two want the same, and two what isn't there.
     let others = [0.into(), "none".into(), Bson::from(1e9)];
-    let asked = at_once(&scene, numbers().chain(others)).await?;
-    eventually("a group waits", async || Ok(groups(&scene).await? > 0)).await?;
+    let (scene, lock, asked) = held(numbers().chain(others)).await?;
     drop(lock);
     let mut found = 0;
     for answer in timeout(SOON, asked.join_all()).await? {
@@ -90,19 +109,13 @@ async fn those_that_come_together_go_together() -> Result<()> {
 
 #[tokio::test]
 async fn a_group_reads_the_collection_that_is_there_by_then() -> Result<()> {
-    let scene = wide(TOGETHER).await?;
-    let lock = scene.lock("c").await?;
-    let asked = at_once(&scene, numbers()).await?;
-    eventually("a group waits", async || Ok(groups(&scene).await? > 0)).await?;
+    let (scene, lock, asked) = held(numbers()).await?;
     lock.batch_execute(
         "UPDATE documentdb_api_catalog.collections SET collection_name = 'other'
          WHERE database_name = 'test' AND collection_name = 'c'; COMMIT",
     )
     .await?;
-    for answer in timeout(SOON, asked.join_all()).await? {
-        let (id, answer) = answer?;
-        assert_eq!(page(&answer)?.len(), 0, "{id}: {answer:?}");
-    }
+    each_is_given(asked, 0).await?;
     let mut client = scene.client().await?;
     assert_eq!(page(&client.run(&find("other", 7)?).await?)?.len(), 1);
     scene.stop().await;
@@ -111,19 +124,12 @@ async fn a_group_reads_the_collection_that_is_there_by_then() -> Result<()> {
 
 #[tokio::test]
 async fn a_group_that_the_server_stops_goes_one_by_one() -> Result<()> {
-    let scene = wide(TOGETHER).await?;
-    let lock = scene.lock("c").await?;
-    let asked = at_once(&scene, numbers()).await?;
-    eventually("a group waits", async || Ok(groups(&scene).await? > 0)).await?;
+    let (scene, lock, asked) = held(numbers()).await?;
     // Only groups; those by themselves go on.
-    let refuse = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'twinport-mongo' AND query LIKE '%WITH ORDINALITY u(key, place)%'";
-    scene.admin.batch_execute(refuse).await?;
+    let refuse = format!("SELECT pg_cancel_backend(pid) FROM {GROUPS}");
+    scene.admin.batch_execute(&refuse).await?;
     drop(lock);
-    for answer in timeout(SOON, asked.join_all()).await? {
-        let (id, answer) = answer?;
-        assert_eq!(page(&answer)?.len(), 1, "{id}: {answer:?}");
-    }
+    each_is_given(asked, 1).await?;
     scene.stop().await;
     Ok(())
 }
@@ -136,10 +142,7 @@ async fn nobody_waits_where_that_is_off() -> Result<()> {
     scene.until_locked(i64::try_from(CLIENTS)?).await?;
     assert_eq!(groups(&scene).await?, 0);
     drop(lock);
-    for answer in timeout(SOON, asked.join_all()).await? {
-        let (id, answer) = answer?;
-        assert_eq!(page(&answer)?.len(), 1, "{id}: {answer:?}");
-    }
+    each_is_given(asked, 1).await?;
     scene.stop().await;
     Ok(())
 }

@@ -48,6 +48,7 @@ pub(crate) trait Work: Sized + Send + Sync + 'static {
     /// Does all of it, or nothing: `None` if the collection is another one by now.
     fn run(
         line: &Line,
+        connection: &mut Box<dyn Connection>,
         group: &[&Self],
     ) -> impl Future<Output = Result<Option<Vec<Self::Done>>, SqlError>> + Send;
 
@@ -150,9 +151,14 @@ impl<W: Work> State<W> {
 }
 
 impl Line {
-    /// A connection in this user's name.
-    async fn lease(&self) -> Result<Box<dyn Connection>, SqlError> {
-        self.wing.lease(&self.identity).await
+    /// Does the work of a group, on a connection in this user's name.
+    async fn run<W: Work>(&self, group: &[&W]) -> Result<Option<Vec<W::Done>>, SqlError> {
+        let mut connection = self.wing.lease(&self.identity).await?;
+        let result = W::run(self, &mut connection, group).await;
+        if matches!(result, Ok(_) | Err(SqlError::Server { fatal: false, .. })) {
+            connection.release();
+        }
+        result
     }
 }
 
@@ -276,26 +282,24 @@ impl<W: Work> Seat<W> {
         };
         let result = tokio::select! {
             biased;
-            result = W::run(&self.line, &works) => result,
+            result = self.line.run(&works) => result,
             // Dropped, it cancels what it has running.
             () = left => return,
         };
-        let gone = matches!(&result, Err(error) if error.code().is_some_and(is_gone));
-        if let Err(error @ SqlError::Server { fatal: false, .. }) = &result
-            && !gone
-        {
-            tracing::debug!(%error, count, "a group was refused; each of it goes by itself");
-            W::groups(&self.line.table).state.lock().refused = Some(Instant::now());
-            W::was_refused(&self.line.table, error);
-        }
-        let mut done = match result {
-            Ok(done) => Ok(done.into_iter().flatten()),
-            Err(SqlError::Server { fatal: false, .. }) => Ok(None.into_iter().flatten()),
-            Err(error) => Err(error),
+        let done = match result {
+            // The collection is another one by now.
+            Err(error) if error.code().is_some_and(is_gone) => Ok(None),
+            Err(error @ SqlError::Server { fatal: false, .. }) => {
+                tracing::debug!(%error, count, "a group was refused; each of it goes by itself");
+                W::groups(&self.line.table).state.lock().refused = Some(Instant::now());
+                W::was_refused(&self.line.table, &error);
+                Ok(None)
+            }
+            result => result,
         };
+        let mut done = done.map(|done| done.into_iter().flatten());
         for sender in told {
             let went = match &mut done {
-                // None is left where the collection is another one by now, or the group was refused.
                 Ok(done) => Ok(done.next().map_or(Went::Alone(None), Went::Together)),
                 Err(error) => Err(error.clone()),
             };

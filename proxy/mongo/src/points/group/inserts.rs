@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twinport_core::sql::{Made, SqlError};
+use twinport_core::sql::{Connection, Made, SqlError};
 
 use super::{Groups, Line, Work, elements};
 use crate::array::{BYTEA, array};
@@ -39,28 +39,30 @@ impl Work for Insert {
         &table.inserts
     }
 
-    async fn run(line: &Line, group: &[&Self]) -> Result<Option<Vec<()>>, SqlError> {
+    async fn run(
+        line: &Line,
+        connection: &mut Box<dyn Connection>,
+        group: &[&Self],
+    ) -> Result<Option<Vec<()>>, SqlError> {
         let column =
             |of: fn(&Self) -> Option<&[u8]>| array(BYTEA, group.iter().map(|insert| of(insert)));
         let keys = column(|insert| Some(&insert.key));
         let documents = column(|insert| Some(&insert.document));
         let records = column(|insert| insert.record.as_ref().map(|record| &*record.id));
         let recorded = group.iter().find_map(|insert| insert.record.as_ref());
-        let mut connection = line.lease().await?;
         let all: [Option<&[u8]>; 3] = [Some(&keys), Some(&documents), Some(&records)];
-        let result = match recorded {
-            Some(_) => connection.run_made(&line.table.group_recorded, &all).await,
-            None => connection.run_made(&line.table.group, &all[..2]).await,
+        match recorded {
+            None => connection.run_made(&line.table.group, &all[..2]).await?,
+            Some(_) => {
+                connection
+                    .run_made(&line.table.group_recorded, &all)
+                    .await?
+            }
         };
-        if let Some(record) = recorded
-            && result.is_ok()
-        {
-            line.wing.ledger.sweep(&mut connection, record).await;
+        if let Some(record) = recorded {
+            line.wing.ledger.sweep(connection, record).await;
         }
-        if matches!(result, Ok(_) | Err(SqlError::Server { fatal: false, .. })) {
-            connection.release();
-        }
-        result.map(|_| Some(vec![(); group.len()]))
+        Ok(Some(vec![(); group.len()]))
     }
 
     fn was_refused(table: &Table, error: &SqlError) {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twinport_core::sql::{Made, Rows, SqlError};
+use twinport_core::sql::{Connection, Made, Rows, SqlError};
 
 use super::{Groups, Line, Work, elements};
 use crate::array::{BYTEA, array};
-use crate::points::Table;
+use crate::points::{Table, look_up};
 use crate::wing::Wing;
 
 /// The key as the table has it.
@@ -43,17 +43,16 @@ impl Work for Read {
         &table.reads
     }
 
-    async fn run(line: &Line, group: &[&Self]) -> Result<Option<Vec<Found>>, SqlError> {
+    async fn run(
+        line: &Line,
+        connection: &mut Box<dyn Connection>,
+        group: &[&Self],
+    ) -> Result<Option<Vec<Found>>, SqlError> {
         let keys = array(BYTEA, group.iter().map(|Self(key)| Some(&**key)));
-        let mut connection = line.lease().await?;
+        let parameters: [Option<&[u8]>; 1] = [Some(&keys)];
         let began = Instant::now();
-        let result = connection
-            .run_made(&line.table.read_group, &[Some(&keys)])
-            .await;
-        if matches!(result, Ok(_) | Err(SqlError::Server { fatal: false, .. })) {
-            connection.release();
-        }
-        let rows = Arc::new(result?);
+        let rows = connection.run_made(&line.table.read_group, &parameters);
+        let rows = Arc::new(rows.await?);
         line.table.has_read(began);
         let found = |row| Found {
             rows: Arc::clone(&rows),
@@ -72,15 +71,12 @@ impl Table {
 
 /// The statement of a group, `$1` the keys. A row for each key, in their order; none if the collection isn't the same.
 pub(in crate::points) fn statement(collection: i64, same: &str) -> Made {
-    let keys = elements(1);
+    let (keys, document) = (
+        elements(1),
+        look_up(collection, "u.key::documentdb_core.bson"),
+    );
     Made::new(format!(
-        "SELECT (SELECT d.document FROM documentdb_data.documents_{collection} d \
-             WHERE d.shard_key_value = {collection} \
-             AND d.object_id OPERATOR(documentdb_core.>=) u.key::documentdb_core.bson \
-             AND d.object_id OPERATOR(documentdb_core.<=) u.key::documentdb_core.bson \
-             ORDER BY d.shard_key_value, d.object_id LIMIT 1) \
-         FROM documentdb_api_catalog.collections c, \
-         {keys} WITH ORDINALITY u(key, place) \
+        "SELECT {document} FROM documentdb_api_catalog.collections c, {keys} WITH ORDINALITY u(key, place) \
          WHERE {same} ORDER BY u.place"
     ))
 }
